@@ -1,0 +1,1 @@
+//! The engine: state machine, log, storage, and the cores that run them.

@@ -1,0 +1,1 @@
+//! The store of results, and the projector that fills it exactly once.
