@@ -155,8 +155,7 @@ impl Define {
 }
 
 /// Whether an administrator lets the sale run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub enum SaleState {
     /// It runs within its window.
     Open,
@@ -294,10 +293,9 @@ impl Request {
                     code.ok_or(Malformed::OutOfRange("state"))?
                 },
             }),
-            kind::READ_ORDER => Ask::Read(Read::Order {
-                order: from.order()?,
-                buyer: optional_buyer(from, flags)?,
-            }),
+            kind::READ_ORDER => {
+                Ask::Read(Read::Order { order: from.order()?, buyer: optional_buyer(from, flags)? })
+            }
             kind::READ_PRODUCT => Ask::Read(Read::Product { product: from.product()? }),
             other => return Err(Malformed::UnknownKind(other)),
         };

@@ -4,7 +4,10 @@
 //! A product or a buyer may be given by name; its id is then the UUIDv5 of the name. An order id is
 //! a UUIDv8 that names its own partition and its buyer's bucket, and carries a checksum.
 
-use crate::{limits, routing, units::{Sequence, Timestamp}};
+use crate::{
+    limits, routing,
+    units::{Sequence, Timestamp},
+};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
@@ -207,8 +210,20 @@ impl fmt::Display for PartitionId {
 /// The first 128 bits of SHA-256 over (buyer, product, `Idempotency-Key`); zero stands for "none".
 ///
 /// A cryptographic hash, because the buyer chooses the key: nobody can aim at another's order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct IdempotencyKey([u8; 16]);
 
 impl IdempotencyKey {
@@ -218,8 +233,11 @@ impl IdempotencyKey {
     /// The hash of a key as a buyer sent it.
     pub fn new(buyer: BuyerId, product: ProductId, key: &[u8]) -> Self {
         use sha2::{Digest, Sha256};
-        let digest =
-            Sha256::new().chain_update(buyer.0).chain_update(product.0).chain_update(key).finalize();
+        let digest = Sha256::new()
+            .chain_update(buyer.0)
+            .chain_update(product.0)
+            .chain_update(key)
+            .finalize();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         Self(bytes)

@@ -64,7 +64,8 @@ const _: () = assert!(BUYER_BUCKETS as u32 <= 1 << 10);
 const _: () = assert!(EVENT_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < REPLY_BODY_MAX);
 const _: () = assert!(COMMANDS_PER_FRAME_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
-const _: () = assert!(COMMANDS_PER_FRAME_MAX * crate::command::RECORD_BYTES_MAX <= REQUEST_BODY_MAX);
+const _: () =
+    assert!(COMMANDS_PER_FRAME_MAX * crate::command::RECORD_BYTES_MAX <= REQUEST_BODY_MAX);
 const _: () = assert!(COMMANDS_PER_FRAME_MAX * crate::outcome::RECORD_BYTES_MAX <= REPLY_BODY_MAX);
 const _: () = assert!(WAITLIST_MAX <= ORDERS_PER_PARTITION_MAX);
 // A total in minor units stays exact in a JSON number (2^53).

@@ -54,6 +54,8 @@ pub enum Outcome {
     OrderNotFound,
     /// The order has come to its end (its status says which).
     OrderFinal(OrderStatus),
+    /// The order is on the waitlist: there is nothing to pay yet.
+    NotPayable,
     /// The key was used with another body.
     KeyMismatch,
     /// Fewer units than are sold and held cannot be.
@@ -254,6 +256,7 @@ mod kind {
     pub(super) const DEFINITION_INCOMPLETE: u8 = 27;
     pub(super) const CURRENCY_FIXED: u8 = 28;
     pub(super) const WINDOW_REVERSED: u8 = 29;
+    pub(super) const NOT_PAYABLE: u8 = 30;
     pub(super) const FULL: u8 = 48;
     pub(super) const OVERLOADED: u8 = 49;
     pub(super) const UNAVAILABLE: u8 = 50;
@@ -288,6 +291,7 @@ impl Outcome {
             Self::OrderFinal(status) => {
                 (kind::ORDER_FINAL, u32::from(status.code()), Payload::None)
             }
+            Self::NotPayable => (kind::NOT_PAYABLE, 0, Payload::None),
             Self::KeyMismatch => (kind::KEY_MISMATCH, 0, Payload::None),
             Self::StockCommitted { committed } => {
                 (kind::STOCK_COMMITTED, *committed, Payload::None)
@@ -346,6 +350,7 @@ impl Reply {
             kind::PRODUCT_NOT_FOUND => Outcome::ProductNotFound,
             kind::ORDER_NOT_FOUND => Outcome::OrderNotFound,
             kind::ORDER_FINAL => Outcome::OrderFinal(status(number)?),
+            kind::NOT_PAYABLE => Outcome::NotPayable,
             kind::KEY_MISMATCH => Outcome::KeyMismatch,
             kind::STOCK_COMMITTED => Outcome::StockCommitted { committed: number },
             kind::STOCK_TOO_LARGE => Outcome::StockTooLarge,
@@ -366,10 +371,7 @@ impl Reply {
 }
 
 fn status(code: u32) -> Result<OrderStatus, Malformed> {
-    u8::try_from(code)
-        .ok()
-        .and_then(OrderStatus::from_code)
-        .ok_or(Malformed::OutOfRange("status"))
+    u8::try_from(code).ok().and_then(OrderStatus::from_code).ok_or(Malformed::OutOfRange("status"))
 }
 
 impl OrderView {

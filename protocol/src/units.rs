@@ -7,8 +7,20 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
 /// Microseconds since the Unix epoch, UTC. Zero stands for "none" on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -50,8 +62,20 @@ impl Timestamp {
 }
 
 /// The dense number of an event in its partition. The first event is 1; 0 is "before the first".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct Sequence(u64);
 
 impl Sequence {
@@ -112,8 +136,9 @@ impl fmt::Display for Epoch {
 }
 
 /// Units in one order: 1 to [`limits::QUANTITY_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct Quantity(u32);
 
 impl Quantity {
@@ -137,8 +162,7 @@ impl fmt::Display for Quantity {
 }
 
 /// An ISO 4217 currency code: three capital letters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
 pub struct Currency([u8; 3]);
 
 impl Currency {
