@@ -1,0 +1,99 @@
+//! Group commit without a timer: whatever gathered while the device was busy is the next batch.
+//!
+//! The next batch fills, and is decided, while this one is written. One client alone waits for one
+//! write and its sync, no more.
+
+use super::{Core, Owned, clock};
+use crate::net::Connection;
+use crate::storage::Storage;
+use doorbuster_protocol::outcome::Reply;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+impl<S: Storage> Core<S> {
+    /// Writes batch after batch until the log fails.
+    pub(super) async fn commit_batches(self: Rc<Self>, owned: Rc<Owned<S>>) {
+        let mut spare = Vec::new();
+        loop {
+            while !owned.partition.borrow().has_open_batch() {
+                owned.work.wait().await;
+            }
+            let batch = owned.partition.borrow_mut().take_batch(std::mem::take(&mut spare));
+            let began = Instant::now();
+            owned.writing.set(true);
+            let appended = owned.log.append(batch.first, batch.count, &batch.events).await;
+            owned.writing.set(false);
+            if let Err(error) = appended {
+                let partition = owned.partition.borrow().id();
+                self.fail(partition, error);
+                owned.committed.raise();
+                return;
+            }
+            let metrics = self.core_metrics();
+            metrics.commit_duration_us.observe(began.elapsed().as_micros() as u64);
+            metrics.batch_events.observe(u64::from(batch.count));
+            metrics.log_events.fetch_add(u64::from(batch.count), Relaxed);
+            let through = batch.last();
+            spare = owned.tail.borrow_mut().push(batch);
+            self.refresh_room(&owned);
+            self.answer(&owned, through);
+            owned.committed.raise();
+            owned.upkeep.raise();
+        }
+    }
+
+    /// Hands out what waited for `through`, and flushes each connection once.
+    fn answer(&self, owned: &Owned<S>, through: doorbuster_protocol::Sequence) {
+        let mut answered: Option<Rc<Connection>> = None;
+        let mut touched: Vec<Rc<Connection>> = Vec::new();
+        let mut partition = owned.partition.borrow_mut();
+        let mut count = 0u64;
+        partition.committed(through, |to, outcome| {
+            count += 1;
+            if answered.as_ref().is_none_or(|last| last.number != to.connection) {
+                answered = self.connections.get(to.connection);
+                if let Some(found) = &answered
+                    && !touched.iter().any(|seen| seen.number == found.number)
+                {
+                    touched.push(Rc::clone(found));
+                }
+            }
+            // A connection that is gone cannot be told; its client asks again with its key.
+            if let Some(connection) = &answered {
+                let reply = Reply { correlation: to.correlation, outcome };
+                connection.session.borrow_mut().reply(&reply);
+                connection.in_flight.set(connection.in_flight.get() - 1);
+            }
+        });
+        self.metrics.partitions[partition.id().index()].durable.store(through.get(), Relaxed);
+        drop(partition);
+        self.core_metrics().queue_depth.fetch_sub(count, Relaxed);
+        for connection in touched {
+            connection.flush();
+            connection.relieved.raise();
+        }
+    }
+
+    /// Lets the partition know what the log can take.
+    pub(super) fn refresh_room(&self, owned: &Owned<S>) {
+        let mut partition = owned.partition.borrow_mut();
+        let unacknowledged = owned.log.bytes_unacknowledged(partition.state().acknowledged());
+        let metrics = &self.metrics.partitions[partition.id().index()];
+        metrics.unacknowledged_bytes.store(unacknowledged, Relaxed);
+        partition.set_room(crate::partition::LogRoom {
+            batch_bytes: owned.log.room().min(doorbuster_protocol::limits::BATCH_BYTES_MAX),
+            above_high_water: unacknowledged > self.config.high_water_bytes,
+        });
+    }
+
+    /// Lets overdue holds run out.
+    pub(super) fn expire(&self, owned: &Owned<S>) {
+        /// Holds that run out in one turn; the rest has its turn right after.
+        const EXPIRED_PER_TURN_MAX: usize = 2_048;
+        let expired = owned.partition.borrow_mut().expire(clock(), EXPIRED_PER_TURN_MAX);
+        if expired > 0 {
+            owned.work.raise();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Feeding a consumer: durable events of one partition from a sequence on, in order, without gaps.
+//!
+//! What is recent comes from memory, the rest from the log. A consumer that reads slowly is fed
+//! slowly: nothing piles up past the connection's bound.
+
+use super::tail::skip_events;
+use super::{Core, Owned, clock};
+use crate::log::FeedRead;
+use crate::net::Connection;
+use crate::storage::Storage;
+use doorbuster_protocol::session::FeedBatch;
+use doorbuster_protocol::{PartitionId, Sequence};
+use std::rc::Rc;
+
+/// Bytes of events in one feed frame, unless one batch alone is larger.
+const FEED_BYTES: usize = 256 << 10;
+
+impl<S: Storage> Core<S> {
+    /// Feeds `connection` until it closes.
+    pub(super) async fn feed(
+        self: Rc<Self>,
+        connection: Rc<Connection>,
+        owned: Rc<Owned<S>>,
+        from: Sequence,
+    ) {
+        let partition = owned.partition.borrow().id();
+        // Events are counted from 1; a consumer that has none may ask from 0.
+        let mut next = from.max(Sequence::new(1));
+        let mut events = Vec::new();
+        while !connection.is_closed() {
+            if connection.is_congested() {
+                connection.relieved.wait().await;
+                continue;
+            }
+            events.clear();
+            let in_memory = owned.tail.borrow().read(next, FEED_BYTES, &mut events);
+            match in_memory {
+                Some(0) => owned.committed.wait().await,
+                Some(count) => {
+                    self.send(&connection, &owned, partition, next, count, &events);
+                    next = next.plus(u64::from(count));
+                }
+                None => match owned.log.read_from(next, FEED_BYTES).await {
+                    Ok(FeedRead::Batches(batches)) if !batches.is_empty() => {
+                        for batch in batches {
+                            let skipped = next.get().saturating_sub(batch.first.get());
+                            let count = batch.count - skipped as u32;
+                            let rest = skip_events(&batch.events, skipped);
+                            self.send(&connection, &owned, partition, next, count, rest);
+                            next = next.plus(u64::from(count));
+                        }
+                    }
+                    Ok(FeedRead::Batches(_)) => owned.committed.wait().await,
+                    Ok(FeedRead::Gone { first }) => {
+                        connection.session.borrow_mut().feed_gone(partition, first);
+                        connection.flush();
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::error!(partition = partition.get(), %error, "cannot feed");
+                        connection.close();
+                    }
+                },
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        connection: &Connection,
+        owned: &Owned<S>,
+        partition: PartitionId,
+        first: Sequence,
+        count: u32,
+        events: &[u8],
+    ) {
+        connection.session.borrow_mut().batch(&FeedBatch {
+            partition,
+            epoch: self.map.epoch,
+            first,
+            count,
+            durable: owned.partition.borrow().durable(),
+            durable_at: clock(),
+            events,
+        });
+        connection.flush();
+    }
+}

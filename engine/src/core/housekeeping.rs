@@ -1,0 +1,118 @@
+//! What a core does beside orders: a tick for expiries, stock levels and acknowledgements, and the
+//! upkeep of each log, off the path of the commits.
+
+use super::{Core, Owned, clock};
+use crate::net::Connection;
+use crate::storage::Storage;
+use doorbuster_protocol::session::StockLevel;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Expired holds go back, and edges hear of changed stock, within this and one commit.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks between looks at what consumers acknowledged.
+const ACKNOWLEDGE_TICKS: u64 = 100;
+/// Ticks between tries to find room on a full disk.
+const ROOM_TICKS: u64 = 10;
+/// Levels in one frame.
+const LEVELS_PER_FRAME: usize = 1_024;
+
+impl<S: Storage> Core<S> {
+    /// Ticks until the core stops.
+    pub(super) async fn keep_house(self: Rc<Self>) {
+        let mut tick = 0u64;
+        loop {
+            glommio::timer::sleep(TICK).await;
+            tick += 1;
+            if self.shared.is_stopping() {
+                self.stopped.raise();
+                return;
+            }
+            for owned in self.owned() {
+                self.expire(owned);
+                if tick.is_multiple_of(ACKNOWLEDGE_TICKS) {
+                    self.log_acknowledgements(owned);
+                }
+                if tick.is_multiple_of(ROOM_TICKS) && owned.log.wants_room() {
+                    owned.upkeep.raise();
+                }
+            }
+            self.push_changed_levels();
+        }
+    }
+
+    fn log_acknowledgements(&self, owned: &Owned<S>) {
+        let mut partition = owned.partition.borrow_mut();
+        partition.log_acknowledgements(clock());
+        if partition.has_open_batch() {
+            owned.work.raise();
+        }
+        let acknowledged = partition.state().acknowledged();
+        let metrics = &self.metrics.partitions[partition.id().index()];
+        metrics.acknowledged.store(acknowledged.get(), Relaxed);
+    }
+
+    /// Fills the log ahead of its use, has snapshots taken, lets go of what nobody needs.
+    pub(super) async fn keep_log(self: Rc<Self>, owned: Rc<Owned<S>>) {
+        let id = owned.partition.borrow().id();
+        let metrics = &self.metrics.partitions[id.index()];
+        loop {
+            if let Err(error) = owned.log.prepare().await {
+                self.fail(id, error);
+                owned.committed.raise();
+                return;
+            }
+            let acknowledged = owned.partition.borrow().state().acknowledged();
+            if let Err(error) = owned.log.trim(acknowledged).await {
+                self.fail(id, error);
+                owned.committed.raise();
+                return;
+            }
+            self.refresh_room(&owned);
+            metrics.out_of_room.store(u64::from(owned.log.wants_room()), Relaxed);
+            owned.upkeep.wait().await;
+        }
+    }
+
+    /// Tells a connection every level; after that it hears of changes.
+    pub(super) fn push_all_levels(&self, connection: &Connection) {
+        let mut levels: Vec<StockLevel> = Vec::new();
+        for owned in self.owned() {
+            let partition = owned.partition.borrow();
+            levels.extend(partition.state().levels());
+        }
+        send_levels(connection, &levels);
+    }
+
+    fn push_changed_levels(&self) {
+        let mut levels: Vec<StockLevel> = Vec::new();
+        for owned in self.owned() {
+            let mut partition = owned.partition.borrow_mut();
+            for product in partition.take_changed_products() {
+                levels.extend(partition.state().level(product));
+            }
+        }
+        for connection in self.connections.all() {
+            if !connection.watches_stock.get() {
+                continue;
+            }
+            let missed = connection.missed_levels.get();
+            if connection.is_congested() {
+                connection.missed_levels.set(missed || !levels.is_empty());
+            } else if missed {
+                connection.missed_levels.set(false);
+                self.push_all_levels(&connection);
+            } else if !levels.is_empty() {
+                send_levels(&connection, &levels);
+            }
+        }
+    }
+}
+
+fn send_levels(connection: &Connection, levels: &[StockLevel]) {
+    for chunk in levels.chunks(LEVELS_PER_FRAME) {
+        connection.session.borrow_mut().levels(chunk);
+    }
+    connection.flush();
+}

@@ -1,0 +1,265 @@
+//! A core: one pinned executor that runs some partitions, shared with nobody.
+//!
+//! Its tasks, all on one thread:
+//!
+//! - `serving`: one reader and one writer per connection; requests go through their partition
+//! - `committing`: one per partition; writes the gathered batch while the next one gathers
+//! - `feeding`: one per subscription; durable events to a consumer
+//! - `housekeeping`: a tick for expiries, stock levels and acknowledgements, and the log's upkeep
+//!
+//! The first failed write or sync ends the whole process: what is on disk then is unknown until
+//! recovery reads it, and nothing may be acknowledged before.
+
+mod committing;
+mod feeding;
+mod housekeeping;
+mod serving;
+mod tail;
+
+use crate::engine::{EngineConfig, EngineError, Shared};
+use crate::log::{Log, LogError};
+use crate::metrics::{CoreMetrics, EngineMetrics};
+use crate::net::{Connection, Connections, listener::Bound};
+use crate::partition::Partition;
+use crate::signal::Signal;
+use crate::storage::Storage;
+use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
+use doorbuster_protocol::session::ServerSession;
+use doorbuster_protocol::{PartitionId, Timestamp, limits};
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tail::Tail;
+
+/// How long a drain waits for readers of feeds and slow sockets before it goes on without them.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// A partition with its log and the signals between its tasks.
+pub(crate) struct Owned<S: Storage> {
+    pub(crate) partition: RefCell<Partition>,
+    pub(crate) log: Log<S>,
+    /// Raised when the open batch has something in it.
+    pub(crate) work: Signal,
+    /// Raised when a batch became durable.
+    pub(crate) committed: Signal,
+    /// Raised when the log wants upkeep.
+    pub(crate) upkeep: Signal,
+    /// The newest durable batches, for feeds.
+    pub(crate) tail: RefCell<Tail>,
+    /// Whether a batch is being written now.
+    pub(crate) writing: Cell<bool>,
+}
+
+/// Everything that the tasks of a core share.
+pub(crate) struct Core<S: Storage> {
+    number: usize,
+    map: PartitionMap,
+    key: PreSharedKey,
+    config: Arc<EngineConfig>,
+    /// By partition number; `None` lives on another core.
+    partitions: Vec<Option<Rc<Owned<S>>>>,
+    connections: Connections,
+    metrics: Arc<EngineMetrics>,
+    shared: Arc<Shared>,
+    draining: Cell<bool>,
+    /// Raised when the core fails or is told to stop.
+    stopped: Signal,
+}
+
+/// The wall clock, read once per turn and handed down from here.
+pub(crate) fn clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(since_epoch.as_micros() as u64)
+}
+
+/// What a core is made of.
+pub(crate) struct Parts<S: Storage> {
+    pub(crate) number: usize,
+    pub(crate) map: PartitionMap,
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) recovered: Vec<(Log<S>, Partition)>,
+    pub(crate) metrics: Arc<EngineMetrics>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl<S: Storage> Core<S> {
+    pub(crate) fn new(parts: Parts<S>) -> Rc<Self> {
+        let mut partitions: Vec<Option<Rc<Owned<S>>>> = Vec::new();
+        partitions.resize_with(usize::from(parts.map.partitions.get()), || None);
+        for (log, partition) in parts.recovered {
+            let slot = partition.id().index();
+            let next = partition.durable().next();
+            let owned = Owned {
+                partition: RefCell::new(partition),
+                log,
+                work: Signal::default(),
+                committed: Signal::default(),
+                upkeep: Signal::default(),
+                tail: RefCell::new(Tail::new(next)),
+                writing: Cell::new(false),
+            };
+            assert!(partitions[slot].is_none(), "a partition has one owner");
+            partitions[slot] = Some(Rc::new(owned));
+        }
+        Rc::new(Self {
+            number: parts.number,
+            map: parts.map,
+            key: parts.config.key.clone(),
+            config: parts.config,
+            partitions,
+            connections: Connections::default(),
+            metrics: parts.metrics,
+            shared: parts.shared,
+            draining: Cell::new(false),
+            stopped: Signal::default(),
+        })
+    }
+
+    /// Serves until the engine is told to stop, drains, seals the logs.
+    pub(crate) async fn run(self: Rc<Self>, bound: Bound) -> Result<(), EngineError> {
+        for owned in self.owned() {
+            self.refresh_room(owned);
+            glommio::spawn_local(Rc::clone(&self).commit_batches(Rc::clone(owned))).detach();
+            glommio::spawn_local(Rc::clone(&self).keep_log(Rc::clone(owned))).detach();
+        }
+        glommio::spawn_local(Rc::clone(&self).keep_house()).detach();
+        glommio::spawn_local(Rc::clone(&self).accept(bound)).detach();
+        while !self.shared.is_stopping() {
+            self.stopped.wait().await;
+        }
+        if self.shared.has_failed() {
+            return Ok(());
+        }
+        self.drain().await
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Rc<Owned<S>>> {
+        self.partitions.iter().flatten()
+    }
+
+    fn owner(&self, partition: PartitionId) -> Option<&Rc<Owned<S>>> {
+        self.partitions.get(partition.index())?.as_ref()
+    }
+
+    fn core_metrics(&self) -> &CoreMetrics {
+        &self.metrics.cores[self.number]
+    }
+
+    /// Ends the process's service: the first failure of a log is the last thing that it does.
+    fn fail(&self, partition: PartitionId, error: LogError) {
+        tracing::error!(partition = partition.get(), %error, "the log failed; stopping");
+        self.shared.fail(EngineError::Log { partition, source: error });
+        self.stopped.raise();
+    }
+
+    async fn accept(self: Rc<Self>, bound: Bound) {
+        let listener = bound.into_listener();
+        loop {
+            match listener.accept().await {
+                Ok(stream) if self.draining.get() => drop(stream),
+                Ok(stream) if self.connections.len() >= limits::CONNECTIONS_PER_CORE_MAX => {
+                    tracing::warn!("refused a connection: the core has as many as it may");
+                    let _ = stream.shutdown(Shutdown::Both).await;
+                }
+                Ok(stream) => self.open(stream),
+                Err(error) => {
+                    // Out of descriptors, mostly: nothing to do but wait for some to come back.
+                    tracing::warn!(%error, "could not accept a connection");
+                    glommio::timer::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn open(self: &Rc<Self>, stream: glommio::net::TcpStream) {
+        let mut nonce = [0; 32];
+        if let Err(error) = stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())
+            .and_then(|()| getrandom::fill(&mut nonce).map_err(|error| error.to_string()))
+        {
+            tracing::warn!(error, "could not set a connection up");
+            return;
+        }
+        let session = ServerSession::new(&self.key, nonce, self.map.clone());
+        let number = self.connections.next_number();
+        let connection = Rc::new(Connection::new(number, stream, session));
+        self.connections.insert(Rc::clone(&connection));
+        self.count_connections();
+        glommio::spawn_local({
+            let connection = Rc::clone(&connection);
+            async move { connection.write_all_output().await }
+        })
+        .detach();
+        glommio::spawn_local(Rc::clone(self).serve(connection)).detach();
+    }
+
+    fn close(&self, connection: &Connection) {
+        connection.close();
+        self.connections.remove(connection.number);
+        self.count_connections();
+        // Feeds of the connection wait on these, and have to see that it is gone.
+        for partition in connection.feeds.borrow().iter() {
+            if let Some(owned) = self.owner(*partition) {
+                owned.committed.raise();
+            }
+        }
+    }
+
+    fn count_connections(&self) {
+        let open = self.connections.len() as u64;
+        self.core_metrics().connections.store(open, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Takes nothing new, finishes what was taken, says goodbye, seals the logs.
+    async fn drain(&self) -> Result<(), EngineError> {
+        self.draining.set(true);
+        for owned in self.owned() {
+            owned.partition.borrow_mut().drain();
+        }
+        for owned in self.owned() {
+            while !self.shared.has_failed()
+                && (owned.writing.get() || !owned.partition.borrow().is_drained())
+            {
+                owned.committed.wait().await;
+            }
+        }
+        if self.shared.has_failed() {
+            return Ok(());
+        }
+        for connection in self.connections.all() {
+            connection.session.borrow_mut().goodbye();
+            connection.flush();
+        }
+        let began = std::time::Instant::now();
+        for connection in self.connections.all() {
+            while connection.output_bytes() > 0
+                && !connection.is_closed()
+                && began.elapsed() < DRAIN_MAX
+            {
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
+            connection.close();
+        }
+        for owned in self.owned() {
+            let (id, sequence, digest) = {
+                let partition = owned.partition.borrow();
+                (partition.id(), partition.durable(), partition.state().digest())
+            };
+            owned
+                .log
+                .seal()
+                .await
+                .map_err(|source| EngineError::Log { partition: id, source })?;
+            tracing::debug!(
+                partition = id.get(),
+                sequence = sequence.get(),
+                digest = format!("{digest:016x}"),
+                "sealed"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! One connection: its socket, its session, and what is in flight on it.
+//!
+//! A reading task feeds the session, a writing task drains it; both run on the core's thread and
+//! share the connection. What may pile up is bounded: past the limits the reader stops reading, and
+//! TCP carries the back-pressure to the client.
+
+use crate::signal::Signal;
+use doorbuster_protocol::session::ServerSession;
+use doorbuster_protocol::{PartitionId, limits};
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Shutdown;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// One connection of a core.
+pub(crate) struct Connection {
+    /// Its number in the core; never given twice.
+    pub(crate) number: u64,
+    /// The protocol's side of it.
+    pub(crate) session: RefCell<ServerSession>,
+    /// Requests that wait for the disk.
+    pub(crate) in_flight: Cell<usize>,
+    /// Whether it wants stock levels.
+    pub(crate) watches_stock: Cell<bool>,
+    /// Whether levels changed while it was congested: it needs all of them anew.
+    pub(crate) missed_levels: Cell<bool>,
+    /// Partitions whose feed it reads.
+    pub(crate) feeds: RefCell<Vec<PartitionId>>,
+    /// Raised when there is less in flight or less to write, and when the connection closes.
+    pub(crate) relieved: Signal,
+    stream: RefCell<TcpStream>,
+    output_ready: Signal,
+    /// Bytes taken out of the session that the socket has not taken yet.
+    writing: Cell<usize>,
+    closed: Cell<bool>,
+}
+
+impl Connection {
+    pub(crate) fn new(number: u64, stream: TcpStream, session: ServerSession) -> Self {
+        Self {
+            number,
+            session: RefCell::new(session),
+            in_flight: Cell::new(0),
+            watches_stock: Cell::new(false),
+            missed_levels: Cell::new(false),
+            feeds: RefCell::default(),
+            relieved: Signal::default(),
+            stream: RefCell::new(stream),
+            output_ready: Signal::default(),
+            writing: Cell::new(0),
+            closed: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Bytes that wait for the socket.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.session.borrow_mut().output().len() + self.writing.get()
+    }
+
+    /// Whether so much waits that nothing more should be read or fed.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.in_flight.get() + limits::COMMANDS_PER_FRAME_MAX
+            > limits::IN_FLIGHT_PER_CONNECTION_MAX
+            || self.output_bytes() > limits::CONNECTION_OUTPUT_MAX
+    }
+
+    /// Closes the open reply frame and wakes the writing task.
+    pub(crate) fn flush(&self) {
+        self.session.borrow_mut().flush();
+        self.output_ready.raise();
+    }
+
+    /// Closes both directions; the tasks notice and end.
+    pub(crate) fn close(&self) {
+        if self.closed.replace(true) {
+            return;
+        }
+        let stream = self.stream.borrow();
+        // glommio's shutdown is ready at its first poll.
+        let mut shutdown = pin!(stream.shutdown(Shutdown::Both));
+        let _ = shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.output_ready.raise();
+        self.relieved.raise();
+    }
+
+    /// Reads what there is; 0 is the end.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)).await
+    }
+
+    /// Writes what the session puts out until the connection closes.
+    pub(crate) async fn write_all_output(&self) {
+        let mut bytes = Vec::new();
+        while !self.is_closed() {
+            std::mem::swap(self.session.borrow_mut().output(), &mut bytes);
+            if bytes.is_empty() {
+                self.output_ready.wait().await;
+                continue;
+            }
+            self.writing.set(bytes.len());
+            if self.write(&bytes).await.is_err() {
+                self.close();
+            }
+            bytes.clear();
+            self.writing.set(0);
+            self.relieved.raise();
+        }
+    }
+
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|context| {
+                Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)
+            })
+            .await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
+            self.writing.set(bytes.len());
+        }
+        Ok(())
+    }
+}
+
+/// The open connections of a core, found by number in constant time.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// A number's low half is its slot; its high half tells the slot's tenants apart.
+    slots: RefCell<Vec<Option<Rc<Connection>>>>,
+    free: RefCell<Vec<u32>>,
+    opened: Cell<u64>,
+    open: Cell<usize>,
+}
+
+impl Connections {
+    /// A number for a connection that [`Connections::insert`] will put in.
+    pub(crate) fn next_number(&self) -> u64 {
+        let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let mut slots = self.slots.borrow_mut();
+            slots.push(None);
+            (slots.len() - 1) as u32
+        });
+        self.opened.set(self.opened.get() + 1);
+        self.opened.get() << 32 | u64::from(slot)
+    }
+
+    pub(crate) fn insert(&self, connection: Rc<Connection>) {
+        let slot = slot_of(connection.number);
+        self.slots.borrow_mut()[slot] = Some(connection);
+        self.open.set(self.open.get() + 1);
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        if self.slots.borrow_mut()[slot_of(number)].take().is_some() {
+            self.free.borrow_mut().push(slot_of(number) as u32);
+            self.open.set(self.open.get() - 1);
+        }
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<Rc<Connection>> {
+        let slots = self.slots.borrow();
+        slots.get(slot_of(number))?.as_ref().filter(|found| found.number == number).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Rc<Connection>> {
+        self.slots.borrow().iter().flatten().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.get()
+    }
+}
+
+fn slot_of(number: u64) -> usize {
+    (number & 0xFFFF_FFFF) as usize
+}

@@ -1,0 +1,252 @@
+//! One partition: its state, the batch that gathers, and the answers that wait for the disk.
+//!
+//! It does no I/O and knows no clock, no log and no socket. The core's tasks (`core`) tell it what
+//! time it is, how much the log can take, and when a batch is durable; it says what to write and
+//! whom to answer. So the whole rule "nothing leaves before it is durable" stands in this file, and
+//! can be run without a disk.
+//!
+//! Every answer waits for a sequence: an acceptance for its own event, a refusal or a read for the
+//! last event that it saw. What waited for something durable already is answered at once.
+
+use crate::state_machine::{State, apply, decide};
+use doorbuster_protocol::command::{Ask, Command, Read, Request};
+use doorbuster_protocol::{Outcome, PartitionId, Sequence, Timestamp, limits};
+use std::collections::VecDeque;
+
+/// Where an answer goes. The partition only carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The connection, by its number in the core.
+    pub connection: u64,
+    /// The request on it.
+    pub correlation: u64,
+}
+
+/// Events that go to the log in one frame.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Sequence of the first event.
+    pub first: Sequence,
+    /// How many.
+    pub count: u32,
+    /// The encoded events.
+    pub events: Vec<u8>,
+}
+
+impl Batch {
+    /// Sequence of the last event. Of an empty batch: the one before the first.
+    pub fn last(&self) -> Sequence {
+        Sequence::new(self.first.get() + u64::from(self.count) - 1)
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    until: Sequence,
+    to: ReplyTo,
+    outcome: Outcome,
+}
+
+/// How the log stands, as far as it matters for taking new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRoom {
+    /// Bytes of events that the open batch may reach.
+    pub batch_bytes: usize,
+    /// Whether more of the log than allowed waits for its consumers.
+    pub above_high_water: bool,
+}
+
+/// One partition, without its log.
+#[derive(Debug)]
+pub struct Partition {
+    state: State,
+    open: Batch,
+    durable: Sequence,
+    waiting: VecDeque<Waiting>,
+    room: LogRoom,
+    draining: bool,
+    /// The last event that a consumer could be interested in; acknowledging acknowledgements would
+    /// never end.
+    last_fact: Sequence,
+    acknowledged_by_consumers: [Sequence; limits::CONSUMERS_MAX as usize],
+}
+
+impl Partition {
+    /// A partition whose state was recovered from its log: all of it is durable.
+    pub fn new(state: State) -> Self {
+        let durable = state.sequence();
+        let open = Batch { first: durable.next(), ..Batch::default() };
+        Self {
+            open,
+            durable,
+            last_fact: durable,
+            waiting: VecDeque::new(),
+            room: LogRoom { batch_bytes: 0, above_high_water: false },
+            draining: false,
+            acknowledged_by_consumers: [Sequence::ZERO; limits::CONSUMERS_MAX as usize],
+            state,
+        }
+    }
+
+    /// Which partition this is.
+    pub fn id(&self) -> PartitionId {
+        self.state.partition()
+    }
+    /// What it holds. Changes only by [`Partition::ask`] and its kin.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+    /// The products whose level changed since the last call.
+    pub fn take_changed_products(&mut self) -> Vec<doorbuster_protocol::ProductId> {
+        self.state.take_changed_products()
+    }
+    /// The last event that is on disk.
+    pub fn durable(&self) -> Sequence {
+        self.durable
+    }
+    /// Answers that wait for the disk.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+    /// Tells how much the log can take.
+    pub fn set_room(&mut self, room: LogRoom) {
+        self.room = room;
+    }
+    /// From now on nothing but reads is answered; what was taken is finished.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+    /// Whether everything that was taken is durable and answered.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.open.count == 0 && self.waiting.is_empty()
+    }
+
+    /// Time never goes back: what the clock says, or the time of the last event.
+    fn now(&self, clock: Timestamp) -> Timestamp {
+        clock.max(self.state.last_at())
+    }
+
+    /// Takes a request. `Some` is an answer for now; `None` means that [`Partition::committed`]
+    /// will hand it out.
+    pub fn ask(&mut self, request: &Request, to: ReplyTo, clock: Timestamp) -> Option<Outcome> {
+        let now = self.now(clock);
+        let outcome = match &request.ask {
+            Ask::Read(Read::Order { order, buyer }) => self.state.order(*order, *buyer),
+            Ask::Read(Read::Product { product }) => self.state.product(*product),
+            Ask::Command(command) => {
+                if self.draining {
+                    return Some(Outcome::Unavailable);
+                }
+                // The clock itself, not `now`: a deadline is the asker's, not the log's.
+                if request.deadline.some().is_some_and(|deadline| deadline < clock) {
+                    return Some(Outcome::DeadlinePassed);
+                }
+                if self.room.above_high_water && matches!(command, Command::Place(_)) {
+                    return Some(Outcome::Overloaded);
+                }
+                match self.execute(command, now) {
+                    Some(outcome) => outcome,
+                    None => return Some(Outcome::Overloaded),
+                }
+            }
+        };
+        let until = self.state.sequence();
+        if until <= self.durable {
+            return Some(outcome);
+        }
+        self.waiting.push_back(Waiting { until, to, outcome });
+        None
+    }
+
+    /// Decides and applies; `None` when the log has no room for the event, and nothing happened.
+    fn execute(&mut self, command: &Command, now: Timestamp) -> Option<Outcome> {
+        let decision = decide(&self.state, command, now);
+        if let Some(event) = decision.event {
+            let mark = self.open.events.len();
+            event.encode(&mut self.open.events);
+            if self.open.events.len() > self.room.batch_bytes {
+                self.open.events.truncate(mark);
+                return None;
+            }
+            apply(&mut self.state, &event);
+            self.open.count += 1;
+            assert_eq!(self.state.sequence(), self.open.last(), "events and sequences march together");
+            if !matches!(command, Command::Acknowledge { .. }) {
+                self.last_fact = self.state.sequence();
+            }
+        }
+        Some(decision.outcome)
+    }
+
+    /// Lets overdue holds run out, at most `most` of them; how many did.
+    pub fn expire(&mut self, clock: Timestamp, most: usize) -> usize {
+        let now = self.now(clock);
+        let mut expired = 0;
+        while expired < most && self.state.next_expiry().is_some_and(|deadline| deadline <= now) {
+            let before = self.state.sequence();
+            if self.execute(&Command::Expire, now).is_none() || self.state.sequence() == before {
+                break;
+            }
+            expired += 1;
+        }
+        expired
+    }
+
+    /// A consumer has events up to `through`. Kept until [`Partition::log_acknowledgements`].
+    /// False when it claims events that it cannot have seen.
+    pub fn acknowledge(&mut self, consumer: u8, through: Sequence) -> bool {
+        let Some(known) = self.acknowledged_by_consumers.get_mut(usize::from(consumer)) else {
+            return false;
+        };
+        if through > self.durable {
+            return false;
+        }
+        *known = through.max(*known);
+        true
+    }
+
+    /// Writes what consumers acknowledged into the log, when it moves them past something that is
+    /// more than an acknowledgement. Called now and then, not for every batch of a consumer.
+    pub fn log_acknowledgements(&mut self, clock: Timestamp) {
+        let now = self.now(clock);
+        for consumer in 0..limits::CONSUMERS_MAX {
+            let through = self.acknowledged_by_consumers[usize::from(consumer)];
+            let logged = self.state.acknowledged_by(consumer);
+            // A release is bounded per event, so one acknowledgement may need several events.
+            let more_to_release = through == logged && self.state.has_releasable();
+            let moves_on = through > logged && logged < self.last_fact;
+            if (moves_on || more_to_release)
+                && self.execute(&Command::Acknowledge { consumer, through }, now).is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whether the open batch is so long that taking more has to wait for the disk.
+    pub fn is_full(&self) -> bool {
+        self.open.events.len() + limits::EVENT_BYTES_MAX > limits::BATCH_BYTES_MAX
+    }
+    /// Whether there is something to write.
+    pub fn has_open_batch(&self) -> bool {
+        self.open.count > 0
+    }
+
+    /// Takes the gathered batch for writing; the next one begins. One batch is written at a time.
+    pub fn take_batch(&mut self, spare: Vec<u8>) -> Batch {
+        assert!(self.open.count > 0, "a batch is taken when there is one");
+        assert_eq!(self.open.first, self.durable.next(), "one batch is written at a time");
+        let first = self.open.last().next();
+        std::mem::replace(&mut self.open, Batch { first, count: 0, events: spare })
+    }
+
+    /// Events up to `through` are on disk: hands out every answer that waited for them.
+    pub fn committed(&mut self, through: Sequence, mut answer: impl FnMut(ReplyTo, Outcome)) {
+        assert!(through > self.durable, "durability only grows");
+        assert!(through <= self.state.sequence(), "nothing is durable that did not happen");
+        self.durable = through;
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.until <= through) {
+            answer(waiting.to, waiting.outcome);
+        }
+    }
+}
