@@ -203,6 +203,23 @@ const FLAG_WAITLIST: u8 = 1;
 const FLAG_ADMINISTRATOR: u8 = 2;
 
 impl Request {
+    /// Whether the record of this request would be taken; the name of the first field that is out of
+    /// range otherwise. Internal commands have no record.
+    pub fn check(&self) -> Result<(), Malformed> {
+        match &self.ask {
+            Ask::Command(Command::Define(define)) => define.check(),
+            Ask::Command(Command::Restock { units, .. } | Command::Withdraw { units, .. })
+                if !(1..=limits::STOCK_MAX).contains(units) =>
+            {
+                Err(Malformed::OutOfRange("units"))
+            }
+            Ask::Command(Command::Expire | Command::Acknowledge { .. }) => {
+                Err(Malformed::OutOfRange("kind"))
+            }
+            Ask::Command(_) | Ask::Read(_) => Ok(()),
+        }
+    }
+
     /// Appends the record. Panics on an internal command, which has no record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (kind, flags) = self.kind_and_flags();

@@ -19,11 +19,14 @@
 
 pub mod command;
 pub mod event;
+pub mod frame;
+pub mod handshake;
 pub mod ids;
 pub mod limits;
 pub mod outcome;
 pub mod record;
 pub mod routing;
+pub mod session;
 pub mod units;
 
 pub use command::{Command, Request};

@@ -47,6 +47,8 @@ pub const EVENT_BYTES_MAX: usize = 16 * WAITLIST_MAX as usize + 512;
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Commands in one frame.
 pub const COMMANDS_PER_FRAME_MAX: usize = 4_096;
+/// Stock levels in one frame.
+pub const LEVELS_PER_FRAME_MAX: usize = 4_096;
 /// Bytes of the body of a frame that a client sends.
 pub const REQUEST_BODY_MAX: usize = 1 << 20;
 /// Bytes of the body of a frame that a server sends: a whole log batch travels in one.
@@ -65,8 +67,11 @@ const _: () = assert!(EVENT_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < REPLY_BODY_MAX);
 const _: () = assert!(COMMANDS_PER_FRAME_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () =
-    assert!(COMMANDS_PER_FRAME_MAX * crate::command::RECORD_BYTES_MAX <= REQUEST_BODY_MAX);
-const _: () = assert!(COMMANDS_PER_FRAME_MAX * crate::outcome::RECORD_BYTES_MAX <= REPLY_BODY_MAX);
+    assert!(COMMANDS_PER_FRAME_MAX * crate::command::RECORD_BYTES_MAX + 8 <= REQUEST_BODY_MAX);
+const _: () =
+    assert!(COMMANDS_PER_FRAME_MAX * crate::outcome::RECORD_BYTES_MAX + 8 <= REPLY_BODY_MAX);
+const _: () =
+    assert!(LEVELS_PER_FRAME_MAX * crate::session::StockLevel::BYTES + 8 <= REPLY_BODY_MAX);
 const _: () = assert!(WAITLIST_MAX <= ORDERS_PER_PARTITION_MAX);
 // A total in minor units stays exact in a JSON number (2^53).
 const _: () = assert!(PRICE_MAX * (QUANTITY_MAX as u64) < 1 << 53);

@@ -116,6 +116,8 @@ impl fmt::Display for Sequence {
 pub struct Epoch(u32);
 
 impl Epoch {
+    /// Before a map is known: the epoch of the handshake's frames.
+    pub const NONE: Self = Self(0);
     /// The epoch of a new data directory.
     pub const FIRST: Self = Self(1);
 
