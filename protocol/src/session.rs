@@ -17,7 +17,7 @@ pub use client::ClientSession;
 pub use message::{ClientMessage, FeedBatch, Levels, Replies, Requests, ServerMessage, StockLevel};
 pub use server::ServerSession;
 
-use crate::frame::{FrameError, Kind};
+use crate::frame::FrameError;
 use crate::handshake::Refusal;
 use crate::record::Malformed;
 
@@ -28,8 +28,8 @@ pub enum SessionError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// A frame that the peer may not send, or not now.
-    #[error("a {0:?} frame is not allowed here")]
-    OutOfOrder(Kind),
+    #[error("the peer sent a frame that it may not send, or not at this point")]
+    OutOfOrder,
     /// No version that both sides speak.
     #[error("the peer speaks protocol versions {min} to {max}: upgrade the older of the two")]
     VersionUnsupported {
@@ -50,13 +50,8 @@ pub enum SessionError {
         last: u64,
     },
     /// A body that its frame's checksum covers, but that says nothing.
-    #[error("a {kind:?} frame is malformed: {why}")]
-    Malformed {
-        /// The kind of the frame.
-        kind: Kind,
-        /// What is wrong with it.
-        why: Malformed,
-    },
+    #[error("a frame is malformed: {0}")]
+    Malformed(#[from] Malformed),
     /// The server will not serve this connection.
     #[error("{0}")]
     Refused(Refusal),

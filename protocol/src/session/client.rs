@@ -102,29 +102,24 @@ impl ClientSession {
             State::Failed { error } => return Err(*error),
         };
         let Some((header, body)) = self.input.next(allow)? else { return Ok(None) };
-        let malformed = |why| SessionError::Malformed { kind: header.kind, why };
         match header.kind {
             Kind::Refused => {
-                let refusal = Refusal::decode(self.input.body(body)).map_err(malformed)?;
+                let refusal = Refusal::decode(self.input.body(body))?;
                 return Err(SessionError::Refused(refusal));
             }
-            Kind::Challenge => self.answer_challenge(body.clone(), malformed)?,
-            Kind::Welcome => self.accept_welcome(body.clone(), malformed)?,
+            Kind::Challenge => self.answer_challenge(body.clone())?,
+            Kind::Welcome => self.accept_welcome(body.clone())?,
             _ => {}
         }
         Ok(Some((header, body)))
     }
 
-    fn answer_challenge(
-        &mut self,
-        body: Range<usize>,
-        malformed: impl Fn(Malformed) -> SessionError,
-    ) -> Result<(), SessionError> {
+    fn answer_challenge(&mut self, body: Range<usize>) -> Result<(), SessionError> {
         let State::AwaitsChallenge { hello } = self.state else {
             unreachable!("a challenge is allowed only when awaited")
         };
-        let body: [u8; 40] = Reader::new(self.input.body(body)).array().map_err(&malformed)?;
-        let challenge = Challenge::decode(&body).map_err(malformed)?;
+        let body: [u8; 40] = Reader::new(self.input.body(body)).array()?;
+        let challenge = Challenge::decode(&body)?;
         if !(frame::VERSION_MIN..=frame::VERSION_MAX).contains(&challenge.version) {
             let (min, max) = (challenge.version_min, challenge.version_max);
             return Err(SessionError::VersionUnsupported { min, max });
@@ -136,21 +131,17 @@ impl ClientSession {
         Ok(())
     }
 
-    fn accept_welcome(
-        &mut self,
-        body: Range<usize>,
-        malformed: impl Fn(Malformed) -> SessionError,
-    ) -> Result<(), SessionError> {
+    fn accept_welcome(&mut self, body: Range<usize>) -> Result<(), SessionError> {
         let State::AwaitsWelcome { transcript } = &self.state else {
             unreachable!("a welcome is allowed only when awaited")
         };
         let mut from = Reader::new(self.input.body(body));
-        let proof = from.array().map_err(&malformed)?;
-        let map = from.bytes(from.remaining()).map_err(&malformed)?;
+        let proof = from.array()?;
+        let map = from.bytes(from.remaining())?;
         if !transcript.server_is_proven(&self.key, map, &proof) {
             return Err(SessionError::WrongKey);
         }
-        let map = PartitionMap::decode(map).map_err(malformed)?;
+        let map = PartitionMap::decode(map)?;
         self.state = State::Open { map };
         Ok(())
     }

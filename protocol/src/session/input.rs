@@ -47,7 +47,7 @@ impl Input {
                 };
                 let header = Header::decode(bytes)?;
                 if !allow(header.kind) {
-                    return Err(SessionError::OutOfOrder(header.kind));
+                    return Err(SessionError::OutOfOrder);
                 }
                 self.header = Some(header);
                 header

@@ -73,8 +73,7 @@ impl ServerSession {
                         // Checked before it is lent out, see `ClientSession::poll`.
                         let range = body.clone();
                         if let Err(why) = self.message(&header, body) {
-                            let kind = header.kind;
-                            return Err(self.fail(SessionError::Malformed { kind, why }));
+                            return Err(self.fail(why.into()));
                         }
                         return Ok(self.message(&header, range).ok());
                     }
@@ -122,26 +121,21 @@ impl ServerSession {
             State::Failed { error } => return Err(*error),
         };
         let Some((header, body)) = self.input.next(allow)? else { return Ok(None) };
-        let malformed = |why| SessionError::Malformed { kind: header.kind, why };
         match header.kind {
-            Kind::Hello => self.challenge(body.clone(), malformed)?,
-            Kind::Proof => self.welcome(body.clone(), malformed)?,
-            Kind::Requests => self.count_requests(&header, body.clone(), malformed)?,
+            Kind::Hello => self.challenge(body.clone())?,
+            Kind::Proof => self.welcome(body.clone())?,
+            Kind::Requests => self.count_requests(&header, body.clone())?,
             _ => {}
         }
         Ok(Some((header, body)))
     }
 
-    fn challenge(
-        &mut self,
-        body: Range<usize>,
-        malformed: impl Fn(Malformed) -> SessionError,
-    ) -> Result<(), SessionError> {
+    fn challenge(&mut self, body: Range<usize>) -> Result<(), SessionError> {
         let State::AwaitsHello { nonce } = self.state else {
             unreachable!("a hello is allowed only when awaited")
         };
-        let body: [u8; 40] = Reader::new(self.input.body(body)).array().map_err(&malformed)?;
-        let hello = Hello::decode(&body).map_err(malformed)?;
+        let body: [u8; 40] = Reader::new(self.input.body(body)).array()?;
+        let hello = Hello::decode(&body)?;
         let Some(version) = hello.choose() else {
             let (min, max) = (hello.version_min, hello.version_max);
             return Err(SessionError::VersionUnsupported { min, max });
@@ -153,15 +147,11 @@ impl ServerSession {
         Ok(())
     }
 
-    fn welcome(
-        &mut self,
-        body: Range<usize>,
-        malformed: impl Fn(Malformed) -> SessionError,
-    ) -> Result<(), SessionError> {
+    fn welcome(&mut self, body: Range<usize>) -> Result<(), SessionError> {
         let State::AwaitsProof { transcript } = self.state else {
             unreachable!("a proof is allowed only when awaited")
         };
-        let proof = Reader::new(self.input.body(body)).array().map_err(malformed)?;
+        let proof = Reader::new(self.input.body(body)).array()?;
         if !transcript.client_is_proven(&self.key, &proof) {
             return Err(SessionError::WrongKey);
         }
@@ -175,13 +165,8 @@ impl ServerSession {
     }
 
     /// Correlation ids only grow: a frame that was seen before is not seen again.
-    fn count_requests(
-        &mut self,
-        header: &Header,
-        body: Range<usize>,
-        malformed: impl Fn(Malformed) -> SessionError,
-    ) -> Result<(), SessionError> {
-        let count = Requests::read(header, self.input.body(body)).map_err(malformed)?.count();
+    fn count_requests(&mut self, header: &Header, body: Range<usize>) -> Result<(), SessionError> {
+        let count = Requests::read(header, self.input.body(body))?.count();
         let first = header.correlation;
         let replayed = SessionError::ReplayedCorrelation { first, last: self.last_correlation };
         if first <= self.last_correlation {
