@@ -60,26 +60,10 @@ impl ClientSession {
 
     /// The next message; `None` when more bytes are needed.
     pub fn poll(&mut self) -> Result<Option<ServerMessage<'_>>, SessionError> {
-        loop {
-            match self.advance() {
-                Ok(None) => return Ok(None),
-                Ok(Some((header, body))) => match header.kind {
-                    Kind::Challenge => {}
-                    Kind::Welcome => return Ok(Some(ServerMessage::Welcomed)),
-                    _ => {
-                        // A malformed message ends the session, but that is known only after its
-                        // bytes were lent: it is checked first, and read again to be handed out.
-                        let range = body.clone();
-                        if let Err(why) = self.message(&header, body) {
-                            return Err(
-                                self.fail(SessionError::Malformed { kind: header.kind, why })
-                            );
-                        }
-                        return Ok(self.message(&header, range).ok());
-                    }
-                },
-                Err(error) => return Err(self.fail(error)),
-            }
+        match self.advance() {
+            Ok(None) => Ok(None),
+            Ok(Some((header, body))) => Ok(Some(self.message(&header, body)?)),
+            Err(error) => Err(self.fail(error)),
         }
     }
 
@@ -88,9 +72,9 @@ impl ClientSession {
         error
     }
 
-    /// Takes the next frame, and answers it when it belongs to the handshake.
-    fn advance(&mut self) -> Result<Option<(Header, Range<usize>)>, SessionError> {
-        let allow: fn(Kind) -> bool = match &self.state {
+    /// The kinds that the peer may send now; the error that the session has failed with.
+    fn allowed(&self) -> Result<fn(Kind) -> bool, SessionError> {
+        Ok(match &self.state {
             State::AwaitsChallenge { .. } => |kind| matches!(kind, Kind::Challenge | Kind::Refused),
             State::AwaitsWelcome { .. } => |kind| matches!(kind, Kind::Welcome | Kind::Refused),
             State::Open { .. } => |kind| {
@@ -100,18 +84,28 @@ impl ClientSession {
                 )
             },
             State::Failed { error } => return Err(*error),
-        };
-        let Some((header, body)) = self.input.next(allow)? else { return Ok(None) };
-        match header.kind {
-            Kind::Refused => {
-                let refusal = Refusal::decode(self.input.body(body))?;
-                return Err(SessionError::Refused(refusal));
+        })
+    }
+
+    /// Takes frames until one is a message, and checks it: what it lends out later is sound.
+    fn advance(&mut self) -> Result<Option<(Header, Range<usize>)>, SessionError> {
+        while let Some((header, body)) = self.input.next(self.allowed()?)? {
+            match header.kind {
+                Kind::Refused => {
+                    let refusal = Refusal::decode(self.input.body(body))?;
+                    return Err(SessionError::Refused(refusal));
+                }
+                Kind::Challenge => {
+                    self.answer_challenge(body)?;
+                    continue;
+                }
+                Kind::Welcome => self.accept_welcome(body.clone())?,
+                _ => {}
             }
-            Kind::Challenge => self.answer_challenge(body.clone())?,
-            Kind::Welcome => self.accept_welcome(body.clone())?,
-            _ => {}
+            self.message(&header, body.clone())?;
+            return Ok(Some((header, body)));
         }
-        Ok(Some((header, body)))
+        Ok(None)
     }
 
     fn answer_challenge(&mut self, body: Range<usize>) -> Result<(), SessionError> {
@@ -156,6 +150,7 @@ impl ClientSession {
                 partition: header.partition.ok_or(Malformed::OutOfRange("partition"))?,
                 first: Reader::new(body).sequence()?,
             },
+            Kind::Welcome => ServerMessage::Welcomed,
             Kind::Goodbye => ServerMessage::Goodbye,
             _ => unreachable!("{:?} is not a message", header.kind),
         })
@@ -173,9 +168,10 @@ impl ClientSession {
     }
 
     /// Adds a request to the open frame, and opens one when there is none. Returns its correlation
-    /// id: they start at 1 and are dense. Panics before the welcome, and on what
-    /// [`Request::check`] refuses.
+    /// id: they start at 1 and are dense. Panics before the welcome. A server closes a connection
+    /// that brings it what [`Request::check`] refuses: check first what comes from outside.
     pub fn request(&mut self, request: &Request) -> u64 {
+        debug_assert_eq!(request.check(), Ok(()));
         let epoch = self.epoch();
         let correlation = self.next_correlation;
         self.next_correlation += 1;

@@ -63,23 +63,10 @@ impl ServerSession {
 
     /// The next message; `None` when more bytes are needed.
     pub fn poll(&mut self) -> Result<Option<ClientMessage<'_>>, SessionError> {
-        loop {
-            match self.advance() {
-                Ok(None) => return Ok(None),
-                Ok(Some((header, body))) => match header.kind {
-                    Kind::Hello => {}
-                    Kind::Proof => return Ok(Some(ClientMessage::Welcomed)),
-                    _ => {
-                        // Checked before it is lent out, see `ClientSession::poll`.
-                        let range = body.clone();
-                        if let Err(why) = self.message(&header, body) {
-                            return Err(self.fail(why.into()));
-                        }
-                        return Ok(self.message(&header, range).ok());
-                    }
-                },
-                Err(error) => return Err(self.fail(error)),
-            }
+        match self.advance() {
+            Ok(None) => Ok(None),
+            Ok(Some((header, body))) => Ok(Some(self.message(&header, body)?)),
+            Err(error) => Err(self.fail(error)),
         }
     }
 
@@ -107,9 +94,9 @@ impl ServerSession {
         self.state = State::Failed { error: SessionError::Refused(refusal) };
     }
 
-    /// Takes the next frame, and answers it when it belongs to the handshake.
-    fn advance(&mut self) -> Result<Option<(Header, Range<usize>)>, SessionError> {
-        let allow: fn(Kind) -> bool = match &self.state {
+    /// The kinds that the peer may send now; the error that the session has failed with.
+    fn allowed(&self) -> Result<fn(Kind) -> bool, SessionError> {
+        Ok(match &self.state {
             State::AwaitsHello { .. } => |kind| kind == Kind::Hello,
             State::AwaitsProof { .. } => |kind| kind == Kind::Proof,
             State::Open => |kind| {
@@ -119,15 +106,25 @@ impl ServerSession {
                 )
             },
             State::Failed { error } => return Err(*error),
-        };
-        let Some((header, body)) = self.input.next(allow)? else { return Ok(None) };
-        match header.kind {
-            Kind::Hello => self.challenge(body.clone())?,
-            Kind::Proof => self.welcome(body.clone())?,
-            Kind::Requests => self.count_requests(&header, body.clone())?,
-            _ => {}
+        })
+    }
+
+    /// Takes frames until one is a message, and checks it: what it lends out later is sound.
+    fn advance(&mut self) -> Result<Option<(Header, Range<usize>)>, SessionError> {
+        while let Some((header, body)) = self.input.next(self.allowed()?)? {
+            match header.kind {
+                Kind::Hello => {
+                    self.challenge(body)?;
+                    continue;
+                }
+                Kind::Proof => self.welcome(body.clone())?,
+                Kind::Requests => self.count_requests(&header, body.clone())?,
+                _ => {}
+            }
+            self.message(&header, body.clone())?;
+            return Ok(Some((header, body)));
         }
-        Ok(Some((header, body)))
+        Ok(None)
     }
 
     fn challenge(&mut self, body: Range<usize>) -> Result<(), SessionError> {
@@ -194,6 +191,7 @@ impl ServerSession {
                 let (partition, epoch) = (partition?, header.epoch);
                 ClientMessage::Acknowledge { partition, consumer, epoch, through }
             }
+            Kind::Proof => ClientMessage::Welcomed,
             Kind::WatchStock => ClientMessage::WatchStock,
             _ => unreachable!("{:?} is not a message", header.kind),
         })
