@@ -1,0 +1,335 @@
+//! What each fact does to the state. The only code that changes one, live and in replay alike.
+//!
+//! An event is taken at its word: nothing is decided again, prices, deadlines and matched orders
+//! stand in it. What must hold is asserted, in release builds too: a state that is wrong must not
+//! go on selling, and a log that does not fit its state must not be replayed.
+
+use super::order::{Links, Order, OrderSlot};
+use super::product::{Product, ProductSlot};
+use super::state::State;
+use doorbuster_protocol::event::{Event, Fact, Matched, Placed, Queued, Released, Terms};
+use doorbuster_protocol::outcome::OrderStatus;
+use doorbuster_protocol::{OrderId, ProductId, Quantity, Sequence, Timestamp, limits};
+
+/// Makes `event` part of the state, as its next sequence.
+///
+/// Panics when the event does not fit the state: that is a bug, or a log of another partition.
+pub fn apply(state: &mut State, event: &Event) {
+    assert!(event.at >= state.last_at, "the time of a partition does not go back");
+    state.sequence = state.sequence.next();
+    state.last_at = event.at;
+    let touched = match &event.fact {
+        Fact::Acknowledged { consumer, through } => {
+            return state.acknowledge(*consumer, *through, event.at);
+        }
+        Fact::Placed(placed) => state.place(placed, event.at),
+        Fact::Queued(queued) => state.queue_up(queued, event.at),
+        Fact::Paid { order, quantity, .. } => state.pay(*order, *quantity, event.at),
+        Fact::Cancelled(released) => state.give_back(released, OrderStatus::Cancelled, event.at),
+        Fact::Expired(released) => state.give_back(released, OrderStatus::Expired, event.at),
+        Fact::Defined { product, terms, matched } => {
+            state.define(*product, *terms, matched, event.at)
+        }
+        Fact::Restocked { product, units, matched } => {
+            state.restock(*product, *units, matched, event.at)
+        }
+        Fact::Withdrawn { product, units } => state.withdraw(*product, *units),
+        Fact::StateSet { product, state: sale } => {
+            let slot = state.known(*product);
+            state.products[slot].state = *sale;
+            slot
+        }
+    };
+    state.last_fact = state.sequence;
+    state.settle(touched);
+}
+
+impl State {
+    fn known(&self, product: ProductId) -> ProductSlot {
+        self.products.find(product).expect("an event names a product that was defined")
+    }
+
+    fn place(&mut self, placed: &Placed, at: Timestamp) -> ProductSlot {
+        let slot = self.known(placed.product);
+        let units = placed.quantity.get();
+        let product = &mut self.products[slot];
+        assert!(product.waitlist.is_empty(), "nobody overtakes the waitlist");
+        assert!(units <= product.available, "a hold takes units that are available");
+        assert!(placed.currency == product.terms.currency, "an order has its product's currency");
+        product.available -= units;
+        product.held += units;
+        if let Some(tail) = product.holds.tail() {
+            assert!(
+                self.orders[tail].expires_at <= placed.expires_at,
+                "holds run out in the order of their queue"
+            );
+        }
+        let order = self.orders.insert(Order {
+            id: placed.order,
+            buyer: placed.buyer,
+            key: placed.key,
+            unit_price: placed.unit_price,
+            created_at: at,
+            updated_at: at,
+            expires_at: placed.expires_at,
+            mark: 0,
+            product: slot,
+            position: 0,
+            links: Links::NONE,
+            quantity: placed.quantity.into(),
+            status: OrderStatus::Pending,
+            waitlist: placed.waitlist,
+            released: false,
+        });
+        product.holds.push_back(&mut self.orders, order);
+        self.enter(order);
+        slot
+    }
+
+    fn queue_up(&mut self, queued: &Queued, at: Timestamp) -> ProductSlot {
+        let slot = self.known(queued.product);
+        let product = &mut self.products[slot];
+        assert!(queued.position == product.waitlist.len() + 1, "who queues up is last");
+        assert!(queued.position <= product.terms.waitlist_capacity, "a waitlist has its capacity");
+        assert!(queued.currency == product.terms.currency, "an order has its product's currency");
+        let order = self.orders.insert(Order {
+            id: queued.order,
+            buyer: queued.buyer,
+            key: queued.key,
+            unit_price: queued.unit_price,
+            created_at: at,
+            updated_at: at,
+            expires_at: Timestamp::NONE,
+            mark: 0,
+            product: slot,
+            position: queued.position,
+            links: Links::NONE,
+            quantity: queued.quantity.into(),
+            status: OrderStatus::Queued,
+            waitlist: true,
+            released: false,
+        });
+        product.waitlist.push_back(&mut self.orders, order);
+        self.enter(order);
+        slot
+    }
+
+    /// Makes a new order findable and counts its units.
+    fn enter(&mut self, slot: OrderSlot) {
+        let Order { id, buyer, key, product, quantity, .. } = self.orders[slot];
+        assert!(
+            id.partition() == self.partition && id.sequence_bits() == low_bits(self.sequence),
+            "an order id names its partition and its event"
+        );
+        let is_first = self.by_id.insert(self.sequence, slot);
+        assert!(is_first, "an event makes one order");
+        if !key.is_none() {
+            debug_assert!(self.by_key.find(key, &self.orders).is_none(), "a key makes one order");
+            self.by_key.insert(key, slot);
+        }
+        let units = self.buyers.add(product, buyer, quantity.get());
+        let limit = self.products[product].terms.limit_per_buyer;
+        assert!(limit == 0 || units <= limit, "a new order stays within its buyer's limit");
+    }
+
+    fn pay(&mut self, id: OrderId, quantity: Quantity, at: Timestamp) -> ProductSlot {
+        let slot = self.unfinished(id, quantity);
+        let order = &self.orders[slot];
+        assert!(order.status == OrderStatus::Pending, "only a hold is paid");
+        assert!(at < order.expires_at, "a hold is paid before its deadline");
+        let product = &mut self.products[order.product];
+        product.holds.remove(&mut self.orders, slot);
+        product.held -= quantity.get();
+        product.sold += quantity.get();
+        self.finish(slot, OrderStatus::Paid, at)
+    }
+
+    fn give_back(&mut self, released: &Released, end: OrderStatus, at: Timestamp) -> ProductSlot {
+        let slot = self.unfinished(released.order, released.quantity);
+        let Order { product: number, buyer, status, expires_at, .. } = self.orders[slot];
+        let product = &mut self.products[number];
+        let units = released.quantity.get();
+        match status {
+            OrderStatus::Pending => {
+                product.holds.remove(&mut self.orders, slot);
+                product.held -= units;
+                product.available += units;
+            }
+            _ => product.waitlist.remove(&mut self.orders, slot),
+        }
+        if end == OrderStatus::Expired {
+            assert!(status == OrderStatus::Pending, "only a hold runs out");
+            assert!(expires_at <= at, "a hold runs out after its deadline");
+        }
+        self.buyers.take(number, buyer, units);
+        self.finish(slot, end, at);
+        self.serve(number, &released.matched, at);
+        number
+    }
+
+    /// An order that an event is about to end.
+    fn unfinished(&self, id: OrderId, quantity: Quantity) -> OrderSlot {
+        let slot = self.find_order(id, None).expect("an event names an order that is here");
+        let order = &self.orders[slot];
+        assert!(!order.status.is_final(), "an order ends once");
+        assert!(order.quantity == quantity.into(), "an event knows the units of its order");
+        slot
+    }
+
+    fn finish(&mut self, slot: OrderSlot, status: OrderStatus, at: Timestamp) -> ProductSlot {
+        let order = &mut self.orders[slot];
+        order.status = status;
+        order.updated_at = at;
+        order.mark = self.sequence.get();
+        let product = order.product;
+        self.finals.push_back(&mut self.orders, slot);
+        product
+    }
+
+    /// The matched orders leave the waitlist and hold their units.
+    fn serve(&mut self, number: ProductSlot, matched: &Matched, at: Timestamp) {
+        for id in &matched.orders {
+            let slot = self.find_order(*id, None).expect("an event names an order that is here");
+            let product = &mut self.products[number];
+            assert!(product.waitlist.head() == Some(slot), "the waitlist is served from its head");
+            product.waitlist.remove(&mut self.orders, slot);
+            let order = &mut self.orders[slot];
+            let units = order.quantity.get();
+            assert!(units <= product.available, "a hold takes units that are available");
+            product.available -= units;
+            product.held += units;
+            order.status = OrderStatus::Pending;
+            order.updated_at = at;
+            order.expires_at = matched.expires_at;
+            order.mark = 0;
+            product.holds.push_back(&mut self.orders, slot);
+        }
+    }
+
+    fn define(
+        &mut self,
+        id: ProductId,
+        terms: Terms,
+        matched: &Matched,
+        at: Timestamp,
+    ) -> ProductSlot {
+        let Some(slot) = self.products.find(id) else {
+            return self.products.insert(Product::new(id, terms));
+        };
+        let product = &mut self.products[slot];
+        assert!(terms.currency == product.terms.currency, "a product keeps its currency");
+        product.available = terms
+            .stock
+            .checked_sub(product.committed())
+            .expect("stock stays at or above what is sold and held");
+        product.terms = terms;
+        self.serve(slot, matched, at);
+        slot
+    }
+
+    fn restock(
+        &mut self,
+        id: ProductId,
+        units: u32,
+        matched: &Matched,
+        at: Timestamp,
+    ) -> ProductSlot {
+        let slot = self.known(id);
+        let product = &mut self.products[slot];
+        product.terms.stock += units;
+        product.available += units;
+        assert!(product.terms.stock <= limits::STOCK_MAX, "stock is bounded");
+        self.serve(slot, matched, at);
+        slot
+    }
+
+    fn withdraw(&mut self, id: ProductId, units: u32) -> ProductSlot {
+        let slot = self.known(id);
+        let product = &mut self.products[slot];
+        assert!(units <= product.available, "units that are sold or held stay");
+        product.terms.stock -= units;
+        product.available -= units;
+        slot
+    }
+
+    /// After every event: what must hold for the product that it touched, and who must hear of it.
+    fn settle(&mut self, slot: ProductSlot) {
+        let product = &mut self.products[slot];
+        assert!(
+            u64::from(product.available) + u64::from(product.held) + u64::from(product.sold)
+                == u64::from(product.terms.stock),
+            "available + held + sold is the stock"
+        );
+        if let Some(head) = product.waitlist.head() {
+            assert!(
+                self.orders[head].quantity.get() > product.available,
+                "the head of a waitlist does not fit what is available"
+            );
+        }
+        self.schedule(slot);
+        let product = &mut self.products[slot];
+        if !product.changed {
+            product.changed = true;
+            self.changed.push(slot);
+        }
+    }
+
+    /// Keeps the agenda at the product's first deadline. A hold that left its queue never comes back
+    /// to it, so the same head has the same deadline.
+    pub(super) fn schedule(&mut self, slot: ProductSlot) {
+        let product = &mut self.products[slot];
+        let head = product.holds.head().unwrap_or(OrderSlot::NONE);
+        if product.agenda.0 == head {
+            return;
+        }
+        if !product.agenda.0.is_none() {
+            self.agenda.remove(&(product.agenda.1, slot));
+        }
+        let deadline = head.some().map(|head| self.orders[head].expires_at);
+        if let Some(deadline) = deadline {
+            self.agenda.insert((deadline, slot));
+        }
+        product.agenda = (head, deadline.unwrap_or(Timestamp::NONE));
+    }
+
+    /// Lets go of final orders that every consumer has, and of receipts whose time is over; of both
+    /// together no more than the limit.
+    fn acknowledge(&mut self, consumer: u8, through: Sequence, at: Timestamp) {
+        assert!(through < self.sequence, "a consumer has what was there");
+        let before = self.acknowledged[usize::from(consumer)].replace(through);
+        assert!(before <= Some(through), "a consumer does not go back");
+        let acknowledged = self.acknowledged();
+        let mut left = limits::RELEASES_PER_EVENT_MAX;
+        while left > 0
+            && let Some(slot) = self.finals.head()
+            && self.orders[slot].final_sequence() <= acknowledged
+        {
+            let order = &mut self.orders[slot];
+            let (id, key) = (order.id, order.key);
+            order.released = true;
+            self.finals.remove(&mut self.orders, slot);
+            self.by_id.remove(id, self.sequence, &self.orders);
+            if key.is_none() {
+                self.orders.remove(slot);
+            } else {
+                self.receipts.push_back(&mut self.orders, slot);
+            }
+            left -= 1;
+        }
+        while left > 0
+            && let Some(slot) = self.receipts.head()
+            && self.orders[slot].updated_at.plus_micros(limits::KEY_RETENTION_US) <= at
+        {
+            let key = self.orders[slot].key;
+            self.receipts.remove(&mut self.orders, slot);
+            self.by_key.remove(key, slot);
+            self.orders.remove(slot);
+            left -= 1;
+        }
+    }
+}
+
+/// The bits of a sequence that an order id carries.
+fn low_bits(sequence: Sequence) -> u64 {
+    sequence.get() & ((1 << 40) - 1)
+}

@@ -1,0 +1,84 @@
+//! How many units each buyer holds, has bought and queues for, product by product.
+//!
+//! The counts outlive the orders: a buyer who has paid stays at the limit after the store took the
+//! order over. A count that falls to zero is dropped.
+
+use super::product::ProductSlot;
+use doorbuster_protocol::BuyerId;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Units of one buyer and one product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BuyerUnits {
+    pub(super) buyer: BuyerId,
+    pub(super) product: ProductSlot,
+    pub(super) units: u32,
+}
+
+const _: () = assert!(size_of::<BuyerUnits>() == 24);
+
+/// The counts of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Buyers {
+    counts: HashTable<BuyerUnits>,
+}
+
+fn hash_of(product: ProductSlot, buyer: BuyerId) -> u64 {
+    // The seed differs per product, so buyers that crowd one bucket for one do not for the next.
+    let seed = u64::from(product.number()).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    xxh3_64_with_seed(buyer.as_bytes(), seed)
+}
+
+impl Buyers {
+    /// (product, buyer) pairs counted.
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Units of `buyer`, zero for a stranger.
+    pub(super) fn units(&self, product: ProductSlot, buyer: BuyerId) -> u32 {
+        self.counts
+            .find(hash_of(product, buyer), |count| count.buyer == buyer && count.product == product)
+            .map_or(0, |count| count.units)
+    }
+
+    /// Counts `units` more, and says how many there are now.
+    pub(super) fn add(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> u32 {
+        let entry = self.counts.entry(
+            hash_of(product, buyer),
+            |count| count.buyer == buyer && count.product == product,
+            |count| hash_of(count.product, count.buyer),
+        );
+        match entry {
+            Entry::Occupied(mut entry) => {
+                let count = entry.get_mut();
+                count.units = count.units.checked_add(units).expect("units are bounded by stock");
+                count.units
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(BuyerUnits { buyer, product, units });
+                units
+            }
+        }
+    }
+
+    /// Counts `units` less, which the buyer has.
+    pub(super) fn take(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) {
+        let entry = self.counts.find_entry(hash_of(product, buyer), |count| {
+            count.buyer == buyer && count.product == product
+        });
+        let Ok(mut entry) = entry else { unreachable!("units that come back were counted") };
+        let count = entry.get_mut();
+        count.units = count.units.checked_sub(units).expect("units that come back were counted");
+        if count.units == 0 {
+            entry.remove();
+        }
+    }
+
+    /// Every count, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &BuyerUnits> {
+        self.counts.iter()
+    }
+}

@@ -1,0 +1,39 @@
+//! One partition as a pure state machine: [`decide`] reads and answers, [`apply`] alone changes.
+//!
+//! There is no clock, no I/O, no await and no randomness in here, and nothing depends on the order
+//! of a hash table. Time comes in as an argument and stands in every event, so replaying the events
+//! of a log gives the live state again, digest for digest.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`state`](State) | the parts put together, and every question that changes nothing |
+//! | `decide` | the rules: place, confirm, cancel, expire, define, restock, withdraw, pause |
+//! | `matching` | whom freed units go to, and until when |
+//! | `apply` | what each fact does, and the assertions after it |
+//! | `product` | terms, counters, queue of holds and waitlist of one product |
+//! | `order`, `list` | order records in one slab, and the queues that run through them |
+//! | `order_index`, `key_index` | the two ways to find an order: by id, by idempotency key |
+//! | `buyers` | how many units each buyer has of each product |
+//! | `tickets` | exact places on a waitlist |
+//! | `digest`, [`snapshot`] | the state as one number, and as bytes |
+//! | `invariants` | everything that must hold, checked from the ground up |
+
+mod apply;
+mod buyers;
+mod decide;
+mod digest;
+mod invariants;
+mod key_index;
+mod list;
+mod matching;
+mod order;
+mod order_index;
+mod product;
+pub mod snapshot;
+mod state;
+mod tickets;
+
+pub use apply::apply;
+pub use decide::{Decision, decide};
+pub use product::Level;
+pub use state::{State, Totals};

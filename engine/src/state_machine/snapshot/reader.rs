@@ -1,0 +1,325 @@
+//! Reading a snapshot: everything is checked before it is trusted, and damage is a typed error.
+//!
+//! The header has a CRC of its own, so no count is believed that a flipped bit made up; records are
+//! read block by block, so that memory grows with the bytes that are there, not with what they say.
+
+use super::{BUYER_BYTES, HEADER_BYTES, MAGIC, ORDER_BYTES, PRODUCT_BYTES, VERSION};
+use crate::state_machine::list::List;
+use crate::state_machine::order::{Order, OrderSlot};
+use crate::state_machine::product::{Product, ProductSlot};
+use crate::state_machine::state::State;
+use doorbuster_protocol::command::SaleState;
+use doorbuster_protocol::event::Terms;
+use doorbuster_protocol::outcome::OrderStatus;
+use doorbuster_protocol::record::{Malformed, Reader};
+use doorbuster_protocol::{PartitionId, Sequence, limits};
+use std::io;
+
+/// Why bytes are no snapshot of this partition.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Reading failed.
+    #[error("reading the snapshot failed: {0}")]
+    Io(#[source] io::Error),
+    /// The bytes end too early.
+    #[error("the snapshot ends too early")]
+    Truncated,
+    /// The bytes do not begin like a snapshot.
+    #[error("this is no snapshot: it does not begin like one")]
+    Foreign,
+    /// Another version of the format.
+    #[error("the snapshot has format version {found}; this program reads version {VERSION}")]
+    Version {
+        /// The version that stands in it.
+        found: u32,
+    },
+    /// The snapshot of another partition.
+    #[error("the snapshot is of partition {found}, not {expected}")]
+    Partition {
+        /// The partition that stands in it.
+        found: u16,
+        /// The partition that was asked for.
+        expected: PartitionId,
+    },
+    /// The bytes are not those that were written.
+    #[error("the snapshot's checksum does not match its bytes")]
+    Checksum,
+    /// A field holds what it cannot hold: damage that was noticed before the checksum was.
+    #[error("the snapshot is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+impl From<io::Error> for SnapshotError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<Malformed> for SnapshotError {
+    fn from(error: Malformed) -> Self {
+        match error {
+            Malformed::OutOfRange(field) => Self::Damaged(field),
+            _ => Self::Damaged("a record"),
+        }
+    }
+}
+
+fn ensure(holds: bool, what: &'static str) -> Result<(), SnapshotError> {
+    if holds { Ok(()) } else { Err(SnapshotError::Damaged(what)) }
+}
+
+/// Reads a state of `partition`, and not a byte further than its snapshot goes.
+pub fn read(bytes: &mut impl io::Read, partition: PartitionId) -> Result<State, SnapshotError> {
+    let mut input = Input { bytes, crc: 0 };
+    let (mut state, counts) = header(&mut input, partition)?;
+    let mut lengths = Vec::new();
+    input.records::<PRODUCT_BYTES>(counts.products, |record| {
+        lengths.push(add_product(&mut state, record)?);
+        Ok(())
+    })?;
+    let in_queues: u64 = lengths.iter().map(|(h, w)| u64::from(*h) + u64::from(*w)).sum();
+    let orders = in_queues + u64::from(counts.finals) + u64::from(counts.receipts);
+    ensure(orders <= state.bounds.orders as u64, "more orders than a partition holds")?;
+    for (number, (holds, waiting)) in lengths.into_iter().enumerate() {
+        queues_of(&mut input, &mut state, ProductSlot::new(number as u32), holds, waiting)?;
+    }
+    final_orders(&mut input, &mut state, counts.finals, false)?;
+    final_orders(&mut input, &mut state, counts.receipts, true)?;
+    input.records::<BUYER_BYTES>(counts.buyers, |record| add_buyer(&mut state, record))?;
+    let expected = input.crc;
+    let mut crc = [0; 4];
+    input.fill(&mut crc)?;
+    if u32::from_le_bytes(crc) != expected {
+        return Err(SnapshotError::Checksum);
+    }
+    #[cfg(debug_assertions)]
+    state.verify().map_err(SnapshotError::Damaged)?;
+    Ok(state)
+}
+
+struct Input<'a, R> {
+    bytes: &'a mut R,
+    crc: u32,
+}
+
+impl<R: io::Read> Input<'_, R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), SnapshotError> {
+        self.bytes.read_exact(buffer)?;
+        self.crc = crc32c::crc32c_append(self.crc, buffer);
+        Ok(())
+    }
+
+    /// Reads `count` records of `N` bytes, some at a time.
+    fn records<const N: usize>(
+        &mut self,
+        count: u32,
+        mut take: impl FnMut(&[u8; N]) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        const AT_ONCE: usize = 1024;
+        let mut left = count as usize;
+        let mut block = vec![0; N * left.min(AT_ONCE)];
+        while left > 0 {
+            let now = left.min(AT_ONCE);
+            self.fill(&mut block[..N * now])?;
+            let (records, _) = block[..N * now].as_chunks::<N>();
+            for record in records {
+                take(record)?;
+            }
+            left -= now;
+        }
+        Ok(())
+    }
+}
+
+struct Counts {
+    products: u32,
+    finals: u32,
+    receipts: u32,
+    buyers: u32,
+}
+
+fn header(
+    input: &mut Input<'_, impl io::Read>,
+    expected: PartitionId,
+) -> Result<(State, Counts), SnapshotError> {
+    let mut bytes = [0; HEADER_BYTES];
+    input.fill(&mut bytes[..12])?;
+    if bytes[..8] != MAGIC {
+        return Err(SnapshotError::Foreign);
+    }
+    let mut from = Reader::new(&bytes[8..12]);
+    let version = from.u32()?;
+    if version != VERSION {
+        return Err(SnapshotError::Version { found: version });
+    }
+    input.fill(&mut bytes[12..])?;
+    let (checked, crc) = bytes.split_at(HEADER_BYTES - 4);
+    if crc != crc32c::crc32c(checked).to_le_bytes() {
+        return Err(SnapshotError::Checksum);
+    }
+    let mut from = Reader::new(&checked[12..]);
+    let found = from.u16()?;
+    if found != expected.get() {
+        return Err(SnapshotError::Partition { found, expected });
+    }
+    let mut state = State::new(expected);
+    state.sequence = from.sequence()?;
+    state.last_at = from.timestamp()?;
+    state.last_fact = from.sequence()?;
+    for consumer in &mut state.acknowledged {
+        *consumer = Some(from.u64()?).filter(|number| *number != u64::MAX).map(Sequence::new);
+    }
+    ensure(state.acknowledged[0].is_some(), "the store is registered from birth")?;
+    ensure(state.last_fact <= state.sequence, "the last fact")?;
+    let is_past = |consumer: &Sequence| *consumer <= state.sequence;
+    ensure(state.acknowledged.iter().flatten().all(is_past), "a consumer's sequence")?;
+    let counts = Counts {
+        products: from.u32()?,
+        finals: from.u32()?,
+        receipts: from.u32()?,
+        buyers: from.u32()?,
+    };
+    ensure(
+        counts.products as usize <= state.bounds.products,
+        "more products than a partition has",
+    )?;
+    ensure(counts.buyers as usize <= state.bounds.buyers, "more buyers than a partition counts")?;
+    Ok((state, counts))
+}
+
+/// Adds a product, and says how many holds and standing orders follow for it.
+fn add_product(
+    state: &mut State,
+    record: &[u8; PRODUCT_BYTES],
+) -> Result<(u32, u32), SnapshotError> {
+    let mut from = Reader::new(record);
+    let id = from.product()?;
+    let price = from.u64()?;
+    let currency = from.currency()?;
+    let sale = u8::try_from(from.u32()?).ok().and_then(SaleState::from_code);
+    let sale = sale.ok_or(SnapshotError::Damaged("state of a product"))?;
+    let (opens_at, closes_at) = (from.timestamp()?, from.timestamp()?);
+    let (stock, limit_per_buyer) = (from.u32()?, from.u32()?);
+    let (hold_seconds, waitlist_capacity) = (from.u32()?, from.u32()?);
+    let terms = Terms {
+        price,
+        currency,
+        stock,
+        opens_at,
+        closes_at,
+        limit_per_buyer,
+        hold_seconds,
+        waitlist_capacity,
+    };
+    let (available, held, sold) = (from.u32()?, from.u32()?, from.u32()?);
+    ensure(price <= limits::PRICE_MAX, "price")?;
+    ensure(stock <= limits::STOCK_MAX, "stock")?;
+    ensure(
+        u64::from(available) + u64::from(held) + u64::from(sold) == u64::from(stock),
+        "available + held + sold is not the stock",
+    )?;
+    ensure(state.products.find(id).is_none(), "a product stands twice")?;
+    let product = Product { state: sale, available, held, sold, ..Product::new(id, terms) };
+    state.products.insert(product);
+    let (holds, waiting) = (from.u32()?, from.u32()?);
+    ensure(waiting <= limits::WAITLIST_MAX, "length of a waitlist")?;
+    Ok((holds, waiting))
+}
+
+fn queues_of(
+    input: &mut Input<'_, impl io::Read>,
+    state: &mut State,
+    number: ProductSlot,
+    holds: u32,
+    waiting: u32,
+) -> Result<(), SnapshotError> {
+    let mut held = 0;
+    let mut deadline = doorbuster_protocol::Timestamp::NONE;
+    input.records::<ORDER_BYTES>(holds, |record| {
+        let slot = add_order(state, record, &[OrderStatus::Pending])?;
+        let order = &state.orders[slot];
+        ensure(order.product == number, "product of a hold")?;
+        ensure(deadline <= order.expires_at, "holds out of order")?;
+        deadline = order.expires_at;
+        held += u64::from(order.quantity.get());
+        state.products[number].holds.push_back(&mut state.orders, slot);
+        Ok(())
+    })?;
+    ensure(held == u64::from(state.products[number].held), "units held")?;
+    input.records::<ORDER_BYTES>(waiting, |record| {
+        let slot = add_order(state, record, &[OrderStatus::Queued])?;
+        let order = &state.orders[slot];
+        ensure(order.product == number, "product of a standing order")?;
+        ensure(order.position != 0 && order.waitlist, "a standing order that never queued up")?;
+        state.products[number].waitlist.push_back(&mut state.orders, slot);
+        Ok(())
+    })?;
+    let product = &state.products[number];
+    let head = product.waitlist.head().map(|head| state.orders[head].quantity.get());
+    ensure(head.is_none_or(|units| units > product.available), "the head of a waitlist fits")?;
+    state.schedule(number);
+    Ok(())
+}
+
+fn final_orders(
+    input: &mut Input<'_, impl io::Read>,
+    state: &mut State,
+    count: u32,
+    are_receipts: bool,
+) -> Result<(), SnapshotError> {
+    const FINAL: [OrderStatus; 3] =
+        [OrderStatus::Paid, OrderStatus::Cancelled, OrderStatus::Expired];
+    let mut queue = List::default();
+    let mut last = Sequence::ZERO;
+    input.records::<ORDER_BYTES>(count, |record| {
+        let slot = add_order(state, record, &FINAL)?;
+        let order = &state.orders[slot];
+        ensure(order.released == are_receipts, "a final order in the wrong queue")?;
+        let sequence = order.final_sequence();
+        ensure(last < sequence && sequence <= state.sequence, "sequence of a final order")?;
+        last = sequence;
+        queue.push_back(&mut state.orders, slot);
+        Ok(())
+    })?;
+    *(if are_receipts { &mut state.receipts } else { &mut state.finals }) = queue;
+    Ok(())
+}
+
+/// Adds an order of one of `statuses` to the slab and the indexes; its queue is the caller's.
+fn add_order(
+    state: &mut State,
+    record: &[u8; ORDER_BYTES],
+    statuses: &[OrderStatus],
+) -> Result<OrderSlot, SnapshotError> {
+    let order = Order::decode(record).map_err(SnapshotError::Damaged)?;
+    ensure(statuses.contains(&order.status), "status of an order")?;
+    ensure((order.product.number() as usize) < state.products.len(), "product of an order")?;
+    ensure(order.unit_price <= limits::PRICE_MAX, "price of an order")?;
+    ensure(order.id.partition() == state.partition, "partition of an order")?;
+    let slot = state.orders.insert(order);
+    if order.released {
+        ensure(!order.key.is_none(), "a receipt without a key")?;
+    } else {
+        let is_new = state.by_id.restore(order.id, state.sequence, slot);
+        ensure(is_new, "sequence of an order")?;
+    }
+    if !order.key.is_none() {
+        ensure(state.by_key.find(order.key, &state.orders).is_none(), "a key stands twice")?;
+        state.by_key.insert(order.key, slot);
+    }
+    Ok(slot)
+}
+
+fn add_buyer(state: &mut State, record: &[u8; BUYER_BYTES]) -> Result<(), SnapshotError> {
+    let mut from = Reader::new(record);
+    let (buyer, product, units) = (from.buyer()?, from.u32()?, from.u32()?);
+    let product_slot = ProductSlot::new(product);
+    ensure((product as usize) < state.products.len(), "product of a buyer")?;
+    ensure(units > 0, "units of a buyer")?;
+    ensure(state.buyers.units(product_slot, buyer) == 0, "a buyer stands twice")?;
+    state.buyers.add(product_slot, buyer, units);
+    Ok(())
+}
