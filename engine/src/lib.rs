@@ -2,6 +2,17 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`engine`] | starts the cores and ends them together |
+//! | `core` | one pinned executor: serving, group commit, feeds, housekeeping |
+//! | `net` | listeners and connections |
+//! | [`partition`] | one partition: the batch that gathers, the answers that wait for the disk |
 //! | [`state_machine`] | what a partition decides and remembers; pure |
+//! | [`metrics`] | counters of the cores |
+//! | [`fitness`] | whether this machine can run it |
+//! | `signal` | wake-ups between tasks of one core |
 
+pub mod fitness;
+pub mod metrics;
+pub mod partition;
+pub mod signal;
 pub mod state_machine;

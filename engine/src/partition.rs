@@ -208,17 +208,23 @@ impl Partition {
     /// Writes what consumers acknowledged into the log, when it moves them past something that is
     /// more than an acknowledgement. Called now and then, not for every batch of a consumer.
     pub fn log_acknowledgements(&mut self, clock: Timestamp) {
+        /// One event releases a bounded number of orders; this many events follow each other.
+        const EVENTS_PER_TURN_MAX: usize = 32;
         let now = self.now(clock);
         for consumer in 0..limits::CONSUMERS_MAX {
             let through = self.acknowledged_by_consumers[usize::from(consumer)];
             let logged = self.state.acknowledged_by(consumer);
-            // A release is bounded per event, so one acknowledgement may need several events.
-            let more_to_release = through == logged && self.state.has_releasable();
-            let moves_on = through > logged && logged < self.last_fact;
-            if (moves_on || more_to_release)
-                && self.execute(&Command::Acknowledge { consumer, through }, now).is_none()
-            {
-                return;
+            if through < logged || (through == logged && !self.state.has_releasable()) {
+                continue;
+            }
+            if through > logged && logged >= self.last_fact {
+                continue;
+            }
+            for _ in 0..EVENTS_PER_TURN_MAX {
+                let command = Command::Acknowledge { consumer, through };
+                if self.execute(&command, now).is_none() || !self.state.has_releasable() {
+                    break;
+                }
             }
         }
     }
@@ -250,3 +256,7 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "partition_test.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Expired holds go back, and edges hear of changed stock, within this and one commit.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between looks at what consumers acknowledged.
-const ACKNOWLEDGE_TICKS: u64 = 100;
+const ACKNOWLEDGE_TICKS: u64 = 25;
 /// Ticks between tries to find room on a full disk.
 const ROOM_TICKS: u64 = 10;
 /// Levels in one frame.

@@ -5,6 +5,7 @@ use crate::net::Connection;
 use crate::partition::ReplyTo;
 use crate::storage::Storage;
 use doorbuster_protocol::command::{Ask, Command, Read, Request};
+use doorbuster_protocol::frame::Kind;
 use doorbuster_protocol::outcome::Reply;
 use doorbuster_protocol::session::{ClientMessage, Requests, SessionError};
 use doorbuster_protocol::{Outcome, PartitionId, Timestamp};
@@ -97,11 +98,11 @@ impl<S: Storage> Core<S> {
             }
             Some(ClientMessage::Subscribe { partition, consumer: _, from }) => {
                 let Some(owned) = self.owner(partition) else {
-                    return Err(SessionError::OutOfOrder);
+                    return Err(SessionError::OutOfOrder(Kind::Subscribe));
                 };
                 let mut feeds = connection.feeds.borrow_mut();
                 if feeds.contains(&partition) {
-                    return Err(SessionError::OutOfOrder);
+                    return Err(SessionError::OutOfOrder(Kind::Subscribe));
                 }
                 feeds.push(partition);
                 Ok(Step::Feed(Rc::clone(owned), from))
@@ -111,7 +112,7 @@ impl<S: Storage> Core<S> {
                     epoch == self.map.epoch
                         && owned.partition.borrow_mut().acknowledge(consumer, through)
                 });
-                if known { Ok(Step::Served) } else { Err(SessionError::OutOfOrder) }
+                if known { Ok(Step::Served) } else { Err(SessionError::OutOfOrder(Kind::Acknowledge)) }
             }
             Some(ClientMessage::WatchStock) => {
                 connection.watches_stock.set(true);

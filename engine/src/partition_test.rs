@@ -1,0 +1,162 @@
+//! Nothing leaves before it is durable; a full log refuses and changes nothing.
+
+use super::*;
+use doorbuster_protocol::command::{Define, Place};
+use doorbuster_protocol::{BuyerId, IdempotencyKey, ProductId, Quantity};
+
+const ROOM: LogRoom = LogRoom { batch_bytes: limits::BATCH_BYTES_MAX, above_high_water: false };
+
+fn shoe() -> ProductId {
+    ProductId::parse("shoe").expect("a name")
+}
+
+fn partition() -> Partition {
+    let id = PartitionId::new(3).expect("in range");
+    let mut partition = Partition::new(State::new(id));
+    partition.set_room(ROOM);
+    partition
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+fn to(correlation: u64) -> ReplyTo {
+    ReplyTo { connection: 1, correlation }
+}
+
+fn request(command: Command) -> Request {
+    Request {
+        partition: PartitionId::new(3).expect("in range"),
+        deadline: Timestamp::NONE,
+        ask: Ask::Command(command),
+    }
+}
+
+fn define(stock: u32) -> Request {
+    request(Command::Define(Define {
+        price: Some(100),
+        stock: Some(stock),
+        hold_seconds: Some(10),
+        ..Define::new(shoe())
+    }))
+}
+
+fn place(buyer: u8) -> Request {
+    request(Command::Place(Place {
+        product: shoe(),
+        buyer: BuyerId::from_bytes([buyer; 16]),
+        key: IdempotencyKey::NONE,
+        quantity: Quantity::ONE,
+        waitlist: false,
+    }))
+}
+
+fn read() -> Request {
+    Request { ask: Ask::Read(Read::Product { product: shoe() }), ..place(0) }
+}
+
+/// Writes the open batch and returns who was answered, in order.
+fn commit(partition: &mut Partition) -> Vec<u64> {
+    let batch = partition.take_batch(Vec::new());
+    let mut answered = Vec::new();
+    partition.committed(batch.last(), |to, _| answered.push(to.correlation));
+    answered
+}
+
+#[test]
+fn an_answer_waits_for_what_it_saw() {
+    let mut partition = partition();
+    assert_eq!(partition.ask(&read(), to(0), at(1)), Some(Outcome::ProductNotFound));
+    assert_eq!(partition.ask(&define(1), to(1), at(1)), None);
+    assert_eq!(partition.ask(&place(1), to(2), at(1)), None);
+    assert_eq!(partition.ask(&place(2), to(3), at(1)), None, "a refusal that saw what may be lost");
+    assert_eq!(partition.ask(&read(), to(4), at(1)), None, "a read of the same");
+    assert_eq!(partition.waiting(), 4);
+    assert_eq!(commit(&mut partition), [1, 2, 3, 4]);
+    assert_eq!(partition.ask(&place(2), to(5), at(1)), Some(Outcome::SoldOut), "all is durable");
+    assert!(matches!(partition.ask(&read(), to(6), at(1)), Some(Outcome::Product(_))));
+}
+
+#[test]
+fn the_next_batch_is_decided_while_the_last_one_is_written() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    let first = partition.take_batch(Vec::new());
+    assert_eq!((first.first, first.count), (Sequence::new(1), 1));
+    assert_eq!(partition.ask(&place(1), to(2), at(1)), None);
+    let mut answered = Vec::new();
+    partition.committed(first.last(), |to, _| answered.push(to.correlation));
+    assert_eq!(answered, [1], "the second is not durable yet");
+    let second = partition.take_batch(first.events);
+    assert_eq!((second.first, second.count), (Sequence::new(2), 1));
+}
+
+#[test]
+fn a_log_without_room_refuses_and_nothing_happens() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    commit(&mut partition);
+    let digest = partition.state().digest();
+    partition.set_room(LogRoom { batch_bytes: 0, ..ROOM });
+    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
+    assert!(!partition.has_open_batch());
+    assert_eq!(partition.state().digest(), digest);
+    assert!(matches!(partition.ask(&read(), to(3), at(1)), Some(Outcome::Product(_))), "reads go on");
+    partition.set_room(ROOM);
+    assert_eq!(partition.ask(&place(1), to(4), at(1)), None, "there is room again");
+}
+
+#[test]
+fn above_the_high_water_mark_only_new_orders_are_refused() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    partition.set_room(LogRoom { above_high_water: true, ..ROOM });
+    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
+    assert_eq!(partition.ask(&define(6), to(3), at(1)), None);
+}
+
+#[test]
+fn a_passed_deadline_does_nothing() {
+    let mut partition = partition();
+    let late = Request { deadline: at(1), ..define(5) };
+    assert_eq!(partition.ask(&late, to(1), at(2)), Some(Outcome::DeadlinePassed));
+    assert_eq!(partition.ask(&late, to(1), at(1)), None);
+}
+
+#[test]
+fn time_never_goes_back() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(100));
+    partition.ask(&place(1), to(2), at(50));
+    assert_eq!(partition.state().last_at(), at(100));
+    assert_eq!(partition.expire(at(60), 10), 0, "no early expiry by a clock that stepped");
+    assert_eq!(partition.expire(at(110), 10), 1);
+}
+
+#[test]
+fn a_drain_finishes_what_was_taken() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    partition.drain();
+    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Unavailable));
+    assert!(!partition.is_drained());
+    commit(&mut partition);
+    assert!(partition.is_drained());
+}
+
+#[test]
+fn acknowledgements_do_not_acknowledge_themselves_for_ever() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    commit(&mut partition);
+    assert!(!partition.acknowledge(0, Sequence::new(2)), "nobody can have what is not there");
+    assert!(!partition.acknowledge(200, Sequence::new(1)), "no such consumer");
+    assert!(partition.acknowledge(0, Sequence::new(1)));
+    partition.log_acknowledgements(at(2));
+    assert!(partition.has_open_batch());
+    commit(&mut partition);
+    assert!(partition.acknowledge(0, Sequence::new(2)));
+    partition.log_acknowledgements(at(3));
+    assert!(!partition.has_open_batch(), "only an acknowledgement was acknowledged");
+}

@@ -1,0 +1,206 @@
+//! An engine over real sockets and a real disk: orders, restarts, feeds, stock levels, bad clients.
+
+mod support;
+
+use doorbuster_engine::engine::{Engine, EngineError};
+use doorbuster_protocol::command::{Command, SaleState};
+use doorbuster_protocol::event::Fact;
+use doorbuster_protocol::handshake::PreSharedKey;
+use doorbuster_protocol::outcome::OrderStatus;
+use doorbuster_protocol::{Outcome, Sequence};
+use std::io::{Read as _, Write as _};
+use support::{Client, Running, buyer, config, define, key, place, product};
+
+#[test]
+fn an_order_survives_a_restart_with_its_key() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    let Outcome::Product(view) = client.ask(shoe, Command::Define(define("shoe", 2))) else {
+        panic!("defined")
+    };
+    assert_eq!((view.stock, view.available), (2, 2));
+    let Outcome::Placed(first) = client.ask(shoe, place("shoe", 1, Some("k"))) else {
+        panic!("placed")
+    };
+    assert_eq!(first.status, OrderStatus::Pending);
+    assert_eq!(client.ask(shoe, place("shoe", 1, Some("k"))), Outcome::Replayed(first));
+    let Outcome::Placed(second) = client.ask(shoe, place("shoe", 2, None)) else {
+        panic!("placed")
+    };
+    assert_eq!(client.ask(shoe, place("shoe", 3, None)), Outcome::SoldOut);
+    running.stop();
+
+    let running = Running::start(config(data.path(), 2));
+    let mut client = Client::connect(running.address());
+    let owner = client.map().owner_of(first.order.partition()).expect("owned");
+    let mut client = Client::connect(running.engine().addresses()[usize::from(owner)]);
+    assert_eq!(client.ask(shoe, place("shoe", 1, Some("k"))), Outcome::Replayed(first));
+    assert_eq!(client.read_order(second.order), Outcome::Order(second));
+    assert_eq!(client.ask(shoe, place("shoe", 3, None)), Outcome::SoldOut);
+    let cancel = Command::Cancel { order: second.order, buyer: Some(buyer(2)) };
+    assert!(matches!(client.ask_order(second.order, cancel), Outcome::Cancelled(_)));
+    assert_eq!(
+        client.ask_order(second.order, cancel),
+        Outcome::OrderFinal(OrderStatus::Cancelled)
+    );
+    assert!(matches!(client.ask(shoe, place("shoe", 3, None)), Outcome::Placed(_)));
+    running.stop();
+}
+
+#[test]
+fn thousands_in_flight_sell_exactly_the_stock() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    client.ask(shoe, Command::Define(define("shoe", 1_000)));
+    let mut sent = Vec::new();
+    for number in 0..10_000 {
+        sent.push(client.enqueue(shoe, place("shoe", number, None)));
+        if number % 1_000 == 0 {
+            client.send();
+        }
+    }
+    client.send();
+    let last = sent.len();
+    client.receive_until(|client| client.answers.len() == last);
+    let placed = sent.iter().filter(|id| matches!(client.answers[id], Outcome::Placed(_)));
+    assert_eq!(placed.count(), 1_000);
+    let Outcome::Product(view) = client.read_product(shoe) else { panic!("read") };
+    assert_eq!((view.available, view.held), (0, 1_000));
+}
+
+#[test]
+fn a_feed_delivers_every_event_once_and_from_anywhere() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    let partition = client.map().partitions.partition_of(shoe);
+    client.ask(shoe, Command::Define(define("shoe", 20_000)));
+    client.session().subscribe(partition, 0, Sequence::new(1));
+    // More than the tail in memory holds, so that the middle is read from the log.
+    let orders = 15_000;
+    let mut other = Client::connect(running.address());
+    for number in 0..orders {
+        other.enqueue(shoe, place("shoe", number, None));
+        if number % 500 == 499 {
+            other.send();
+            let want = number as usize + 1;
+            other.receive_until(|other| other.answers.len() == want);
+        }
+    }
+    client.send();
+    let total = orders as usize + 1;
+    client.receive_until(|client| client.feed.events.len() >= total);
+    for (index, (from, sequence, event)) in client.feed.events.iter().enumerate() {
+        assert_eq!(*from, partition);
+        assert_eq!(sequence.get(), index as u64 + 1, "dense, in order, once");
+        assert!(matches!(
+            (index, &event.fact),
+            (0, Fact::Defined { .. }) | (1.., Fact::Placed(_))
+        ));
+    }
+    let mut late = Client::connect(running.address());
+    late.session().subscribe(partition, 0, Sequence::new(7_777));
+    late.send();
+    late.receive_until(|late| late.feed.events.len() >= total - 7_776);
+    assert_eq!(late.feed.events[0].1, Sequence::new(7_777));
+    drop(running);
+}
+
+#[test]
+fn an_acknowledged_final_order_leaves_the_engine() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    let partition = client.map().partitions.partition_of(shoe);
+    client.ask(shoe, Command::Define(define("shoe", 5)));
+    let Outcome::Placed(order) = client.ask(shoe, place("shoe", 1, None)) else { panic!("placed") };
+    let paid = client.ask_order(order.order, Command::Confirm { order: order.order });
+    assert!(matches!(paid, Outcome::Paid(_)));
+    assert!(matches!(client.read_order(order.order), Outcome::Order(_)));
+    client.session().subscribe(partition, 0, Sequence::new(1));
+    client.send();
+    client.receive_until(|client| client.feed.events.len() >= 3);
+    let epoch = client.map().epoch;
+    client.session().acknowledge(partition, 0, epoch, Sequence::new(3));
+    client.send();
+    // The acknowledgement reaches the log, and then the feed, as an event of its own.
+    client.receive_until(|client| client.feed.events.len() >= 4);
+    let (_, _, event) = &client.feed.events[3];
+    assert_eq!(event.fact, Fact::Acknowledged { consumer: 0, through: Sequence::new(3) });
+    assert_eq!(client.read_order(order.order), Outcome::OrderNotFound);
+    let Outcome::Product(view) = client.read_product(shoe) else { panic!("read") };
+    assert_eq!((view.sold, view.available), (1, 4));
+}
+
+#[test]
+fn watchers_hear_of_sold_out_and_of_stock_that_comes_back() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut watcher = Client::connect(running.address());
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    client.ask(shoe, Command::Define(define("shoe", 1)));
+    watcher.session().watch_stock();
+    watcher.send();
+    watcher.receive_until(|w| w.levels.get(&shoe).is_some_and(|level| level.accepting));
+    let Outcome::Placed(order) = client.ask(shoe, place("shoe", 1, None)) else { panic!("placed") };
+    watcher.receive_until(|w| !w.levels[&shoe].accepting);
+    client.ask_order(order.order, Command::Cancel { order: order.order, buyer: None });
+    watcher.receive_until(|w| w.levels[&shoe].accepting);
+    let paused = Command::SetState { product: shoe, state: SaleState::Paused };
+    client.ask(shoe, paused);
+    assert!(matches!(client.ask(shoe, place("shoe", 1, None)), Outcome::Paused { .. }));
+}
+
+#[test]
+fn holds_run_out_and_units_go_back() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    let mut terms = define("shoe", 1);
+    terms.hold_seconds = Some(1);
+    client.ask(shoe, Command::Define(terms));
+    let partition = client.map().partitions.partition_of(shoe);
+    let Outcome::Placed(order) = client.ask(shoe, place("shoe", 1, None)) else { panic!("placed") };
+    client.session().subscribe(partition, 0, Sequence::new(3));
+    client.send();
+    client.receive_until(|client| !client.feed.events.is_empty());
+    let (_, _, event) = &client.feed.events[0];
+    assert!(matches!(&event.fact, Fact::Expired(released) if released.order == order.order));
+    assert!(event.at >= order.expires_at, "never early");
+    assert!(event.at.micros_since(order.expires_at) <= 1_000_000, "at most a second late");
+}
+
+#[test]
+fn a_wrong_key_and_garbage_get_nothing() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let wrong = PreSharedKey::new([8; 32]);
+    assert!(Client::connect_with(running.address(), &wrong).is_err());
+    let mut stream = std::net::TcpStream::connect(running.address()).expect("listens");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n0123456789").expect("written");
+    let mut rest = Vec::new();
+    // Closed by the other side, with or without a word.
+    let _ = stream.read_to_end(&mut rest);
+    let mut client = Client::connect_with(running.address(), &key()).expect("still serves");
+    assert_eq!(client.read_product(product("none")), Outcome::ProductNotFound);
+}
+
+#[test]
+fn a_port_in_use_and_a_directory_in_use_are_said() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let mut second = config(data.path(), 1);
+    assert!(matches!(Engine::start(second.clone()), Err(EngineError::Directory(_))));
+    let other = tempfile::tempdir().expect("a directory");
+    second.data = other.path().to_owned();
+    second.port = running.address().port();
+    assert!(matches!(Engine::start(second), Err(EngineError::Listen { .. })));
+}
