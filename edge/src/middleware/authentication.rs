@@ -1,0 +1,180 @@
+//! Who asks: the bearer token of a request, verified once per token and thread.
+//!
+//! What was verified is remembered under the token's own bytes, in two generations: when the young
+//! one is full, the old one goes. So the memory is bounded and a token in use stays.
+
+use crate::problem::{Code, Problem};
+use crate::token::{Identity, TokenError, TokenSecret, Verifier};
+use doorbuster_protocol::Timestamp;
+use hyper::{HeaderMap, header};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Tokens of one generation.
+const GENERATION_TOKENS_MAX: usize = 8_192;
+
+/// Verifies the tokens of one thread.
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    verifier: Verifier,
+    verified: RefCell<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Box<[u8]>, Identity>,
+    old: HashMap<Box<[u8]>, Identity>,
+}
+
+impl Authentication {
+    /// For tokens of `secret`; an error when cryptography does not work in this build.
+    pub(crate) fn new(secret: &TokenSecret) -> Result<Self, TokenError> {
+        Ok(Self { verifier: Verifier::new(secret)?, verified: RefCell::default() })
+    }
+
+    /// Who asks with these headers.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Identity, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Err(missing(
+                "There is no Authorization header. Send `Authorization: Bearer TOKEN`; \
+                 `doorbuster token` prints a token",
+            ));
+        };
+        let Some(token) = bearer(value.as_bytes()) else {
+            return Err(missing(
+                "The Authorization header is not of the form `Bearer TOKEN`. \
+                 `doorbuster token` prints a token",
+            ));
+        };
+        let now_seconds = now.micros() / 1_000_000;
+        if let Some(identity) = self.verified.borrow_mut().get(token) {
+            if identity.until_seconds >= now_seconds {
+                return Ok(identity);
+            }
+            return Err(refused(&TokenError::Expired));
+        }
+        let identity = self.verifier.verify(token).map_err(|error| refused(&error))?;
+        self.verified.borrow_mut().insert(token, identity);
+        Ok(identity)
+    }
+}
+
+impl Generations {
+    fn get(&mut self, token: &[u8]) -> Option<Identity> {
+        if let Some(identity) = self.young.get(token) {
+            return Some(*identity);
+        }
+        let (token, identity) = self.old.remove_entry(token)?;
+        self.put(token, identity);
+        Some(identity)
+    }
+
+    fn insert(&mut self, token: &[u8], identity: Identity) {
+        self.put(token.into(), identity);
+    }
+
+    fn put(&mut self, token: Box<[u8]>, identity: Identity) {
+        if self.young.len() >= GENERATION_TOKENS_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(token, identity);
+    }
+}
+
+/// Passes administrators only.
+pub(crate) fn require_admin(identity: &Identity) -> Result<(), Problem> {
+    if identity.admin {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Forbidden,
+        "This needs a token with `role: admin`. `doorbuster token --admin` prints one",
+    ))
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+}
+
+fn missing(detail: &'static str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail).header("Bearer realm=\"doorbuster\"")
+}
+
+fn refused(error: &TokenError) -> Problem {
+    if let TokenError::Crypto(_) = error {
+        tracing::error!(%error, "tokens cannot be verified");
+    }
+    Problem::new(Code::Unauthenticated, format!("{error}. Ask for a new token"))
+        .header("Bearer realm=\"doorbuster\", error=\"invalid_token\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::mint;
+    use hyper::header::HeaderValue;
+    use std::time::Duration;
+
+    fn secret() -> TokenSecret {
+        TokenSecret::new([9; 32]).unwrap()
+    }
+
+    fn with(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case() {
+        let authentication = Authentication::new(&secret()).unwrap();
+        let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
+        let now = crate::time::now();
+        for value in
+            [format!("Bearer {token}"), format!("bearer {token}"), format!("BEARER  {token}")]
+        {
+            authentication.identify(&with(&value), now).unwrap();
+        }
+        for value in ["", "Bearer", "Bearer ", "Basic YTpi", &token, &format!("Token {token}")] {
+            let problem = authentication.identify(&with(value), now).unwrap_err();
+            assert_eq!(problem.code(), Code::Unauthenticated, "{value:?}");
+        }
+        assert!(authentication.identify(&HeaderMap::new(), now).is_err());
+    }
+
+    #[test]
+    fn a_remembered_token_still_expires() {
+        let authentication = Authentication::new(&secret()).unwrap();
+        let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
+        let headers = with(&format!("Bearer {token}"));
+        let now = crate::time::now();
+        let identity = authentication.identify(&headers, now).unwrap();
+        assert_eq!(authentication.identify(&headers, now), Ok(identity));
+        assert!(authentication.identify(&headers, now.plus_seconds(70)).is_err());
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_what_is_used() {
+        let mut generations = Generations::default();
+        let identity = Identity {
+            buyer: doorbuster_protocol::BuyerId::from_bytes([1; 16]),
+            admin: false,
+            until_seconds: 0,
+        };
+        for number in 0..5 * GENERATION_TOKENS_MAX {
+            generations.insert(&number.to_le_bytes(), identity);
+            if number > 0 {
+                assert!(generations.get(&0_usize.to_le_bytes()).is_some(), "after {number}");
+            }
+            assert!(generations.young.len() <= GENERATION_TOKENS_MAX);
+            assert!(generations.old.len() <= GENERATION_TOKENS_MAX);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What every request passes before its handler: one concern per file.
+
+pub(crate) mod authentication;
+pub(crate) mod request_id;
