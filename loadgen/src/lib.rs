@@ -1,1 +1,50 @@
 //! The load generator: open and closed loop, over HTTP and the binary protocol.
+//!
+//! [`run`] carries a [`Plan`] out and hands back a [`Report`]. In an open loop every attempt has a
+//! slot in a schedule, and its latency counts from that slot, whenever it could really be sent: a
+//! server that stalls cannot hide it by slowing the generator down. The generator often shares its
+//! cores with the server, so a request costs it little more than its two system calls.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`plan`] | what is to be done, checked before anything is sent |
+//! | [`target`] | addresses, and the refusal to load a machine that is not this one |
+//! | `attempt` | which buyer, product, key and behaviour attempt number *n* has |
+//! | `schedule` · `gate` · `pacer` | when each slot is due; who takes it; the clock that releases it |
+//! | `lane` · `http` · `binary` | one request in flight: a keep-alive connection, or the engine's protocol |
+//! | `worker` · `errand` | one thread and its lanes; what one lane does with one piece of work |
+//! | `answer` · `twin` | what came back; whether two answers to one key agree |
+//! | `tally` · [`report`] · `report_text` | counts and histograms; the report as data and as text |
+//! | [`journal`] | the acknowledged orders, as JSON lines, for whoever kills the server |
+//! | [`progress`] | counters to watch while it runs, and the flag that stops it |
+//! | [`credentials`] | bearer tokens |
+
+pub mod credentials;
+pub mod journal;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod target;
+
+mod answer;
+mod attempt;
+mod binary;
+mod errand;
+mod gate;
+mod http;
+mod lane;
+mod pacer;
+mod prepare;
+mod report_text;
+mod run;
+mod schedule;
+mod tally;
+mod twin;
+mod worker;
+
+pub use credentials::Credentials;
+pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare};
+pub use progress::Progress;
+pub use report::{Latencies, Report};
+pub use run::{LoadError, run};
+pub use target::Target;

@@ -1,0 +1,373 @@
+//! The command line, and the plan that it stands for.
+
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
+use doorbuster_loadgen::target::HttpTarget;
+use doorbuster_loadgen::{Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Target};
+use doorbuster_protocol::handshake::PreSharedKey;
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  # 200 000 buyers, as fast as 64 connections go, against a server with its data in ./data
+  doorbuster-loadgen --data ./data --product demo --buyers 200k
+
+  # 10 000 orders a second for 30 s, latency counted from the intended send time
+  doorbuster-loadgen --data ./data --product demo --rate 10k --duration 30s
+
+  # a sale of its own: 1000 units, a waitlist, winners that pay, cancel or do neither
+  doorbuster-loadgen --data ./data --product lamp --stock 1000 --waitlist-capacity 5000 \\
+      --waitlist --follow-queued --buyers 50k --pay 0.6 --cancel 0.3
+
+  # the same over the binary protocol, 4096 in flight
+  doorbuster-loadgen --engine 127.0.0.1:7400 --data ./data --connections 4096 --buyers 1m
+
+  # while somebody kills the server: wait for it, ask again, list what was acknowledged
+  doorbuster-loadgen --data ./data --rate 2k --duration 60s --tolerate-disconnects \\
+      --retries 20 --duplicates 0.1 --journal acknowledged.jsonl
+
+Exit codes:
+  0  everything was answered, and no two answers disagree
+  1  errors, violations, or an early end; with --tolerate-disconnects, what a server that was
+     killed explains does not count
+  2  misuse: a command line or a target that cannot be meant
+
+Numbers take k and m (10k, 1m), times take ms, s, m and h (500ms, 30s).";
+
+/// Loads a Doorbuster server: open or closed loop, over HTTP or the binary protocol.
+#[derive(Debug, Parser)]
+#[command(name = "doorbuster-loadgen", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The HTTP server
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Load an engine over the binary protocol instead: any of its cores (repeatable)
+    #[arg(long, value_name = "HOST:PORT")]
+    engine: Vec<String>,
+    /// Allow targets that are not this machine
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// Open loop: so many attempts per second. Without it, closed loop: as fast as answers come
+    #[arg(long, value_name = "PER SECOND", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// Buyers
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
+    buyers: u64,
+    /// Attempts. Default: one per buyer
+    #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with = "duration")]
+    attempts: Option<u64>,
+    /// Go on for a time instead
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    duration: Option<Duration>,
+    /// Requests in flight at the most: connections, or pipelined requests
+    #[arg(short = 'c', long, value_name = "N", default_value = "64", value_parser = parse_count)]
+    connections: u64,
+    /// Threads
+    #[arg(short = 't', long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+
+    /// What to buy: a name or a UUID (repeatable)
+    #[arg(long, value_name = "NAME|UUID", conflicts_with = "products")]
+    product: Vec<String>,
+    /// Buy `product-1` to `product-N`
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    products: Option<u64>,
+    /// Units per order
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    quantity: u32,
+    /// Queue up when sold out
+    #[arg(long)]
+    waitlist: bool,
+    /// Look at queued orders until they are pending, then do what winners do
+    #[arg(long, requires = "waitlist")]
+    follow_queued: bool,
+    /// Share of attempts to send twice with the same key (0 to 1); the answers must agree
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    duplicates: f64,
+    /// Share of winners that pay
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pay: f64,
+    /// Share of winners that cancel
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    cancel: f64,
+    /// Time between winning and paying or cancelling
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time)]
+    think_time: Duration,
+
+    /// Define every product first, with this stock
+    #[arg(long, value_name = "UNITS", value_parser = parse_count)]
+    stock: Option<u64>,
+    /// … and this price in minor units
+    #[arg(long, value_name = "MINOR UNITS", default_value_t = 1999)]
+    price: u64,
+    /// … and this limit per buyer (0: none)
+    #[arg(long, value_name = "UNITS", default_value_t = 1)]
+    limit: u32,
+    /// … and this time to pay
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    hold_seconds: u32,
+    /// … and so many places on the waitlist
+    #[arg(long, value_name = "PLACES", default_value_t = 0)]
+    waitlist_capacity: u32,
+
+    /// The server's data directory: its secrets sign the tokens
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The signing secret, 64 hex digits in a file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The key of the binary protocol, 64 hex digits in a file
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// One bearer token for all attempts
+    #[arg(long, value_name = "TOKEN", env = "DOORBUSTER_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// An administrator's token, to pay and to define products
+    #[arg(long, value_name = "TOKEN", env = "DOORBUSTER_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+
+    /// Give an answer up after this time
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    timeout: Duration,
+    /// Send an attempt again, so often at the most, when there is no clear answer
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u32,
+    /// Wait for a server that goes away, and go on
+    #[arg(long)]
+    tolerate_disconnects: bool,
+    /// List acknowledged orders in this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// The same seed asks for the same orders under the same keys. Default: random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No live line
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+}
+
+impl Arguments {
+    /// The plan that these arguments stand for; what it asks is checked when it is run.
+    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+        let mut plan = Plan::new(self.target()?);
+        plan.allow_remote = self.allow_remote;
+        plan.pace = self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate });
+        plan.buyers = self.buyers;
+        plan.amount = match (self.duration, self.attempts) {
+            (Some(duration), _) => Amount::Duration(duration),
+            (None, attempts) => Amount::Attempts(attempts.unwrap_or(self.buyers)),
+        };
+        plan.concurrency = usize::try_from(self.connections)?;
+        plan.threads = self.threads;
+        plan.products = match (self.products, self.product.as_slice()) {
+            (Some(count), _) if count > 1_000_000 => bail!("at most 1 000 000 products"),
+            (Some(count), _) => (1..=count).map(|number| format!("product-{number}")).collect(),
+            (None, []) => vec!["demo".to_owned()],
+            (None, named) => named.to_vec(),
+        };
+        plan.quantity = self.quantity;
+        plan.waitlist = self.waitlist;
+        plan.follow_queued = self.follow_queued.then_some(FollowQueued {
+            every: Duration::from_millis(250),
+            patience: Duration::from_secs(5),
+        });
+        (plan.duplicates, plan.pay, plan.cancel) = (self.duplicates, self.pay, self.cancel);
+        plan.think_time = self.think_time;
+        plan.prepare = match self.stock {
+            None => None,
+            Some(stock) => Some(Prepare {
+                stock: u32::try_from(stock).context("the stock is too large")?,
+                price: self.price,
+                limit_per_buyer: self.limit,
+                hold_seconds: self.hold_seconds,
+                waitlist_capacity: self.waitlist_capacity,
+            }),
+        };
+        plan.credentials = self.credentials()?;
+        plan.request_timeout = self.timeout;
+        plan.retries = self.retries;
+        plan.tolerate_disconnects = self.tolerate_disconnects;
+        plan.journal = self.journal.clone();
+        plan.seed = self.seed.unwrap_or(plan.seed);
+        Ok(plan)
+    }
+
+    fn target(&self) -> anyhow::Result<Target> {
+        if self.engine.is_empty() {
+            return Ok(Target::Http(HttpTarget::parse(&self.url)?));
+        }
+        let mut seeds: Vec<SocketAddr> = Vec::new();
+        for engine in &self.engine {
+            let addresses = engine.to_socket_addrs();
+            seeds.extend(addresses.with_context(|| format!("`{engine}` is no HOST:PORT"))?);
+        }
+        let file = self.file("engine.key", self.key_file.as_deref()).ok_or_else(|| {
+            anyhow!("the binary protocol needs its key: --data DIR or --key-file FILE")
+        })?;
+        let key = PreSharedKey::from_hex(read(&file)?.trim())
+            .with_context(|| format!("{} does not hold 64 hex digits", file.display()))?;
+        Ok(Target::Binary(seeds, key))
+    }
+
+    fn credentials(&self) -> anyhow::Result<Credentials> {
+        if let Some(token) = &self.token {
+            return Ok(Credentials::tokens(token, self.admin_token.as_deref()));
+        }
+        if !self.engine.is_empty() {
+            return Ok(Credentials::None);
+        }
+        match self.file("token.secret", self.secret_file.as_deref()) {
+            None => Ok(Credentials::None),
+            Some(file) => {
+                let secret = parse_hex(read(&file)?.trim());
+                let secret = secret
+                    .with_context(|| format!("{} does not hold hex digits", file.display()))?;
+                Ok(Credentials::secret(&secret))
+            }
+        }
+    }
+
+    /// The file that was named, or the data directory's.
+    fn file(&self, name: &str, named: Option<&Path>) -> Option<PathBuf> {
+        let in_data = || self.data.as_ref().map(|data| data.join("secrets").join(name));
+        named.map(Path::to_path_buf).or_else(in_data)
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| {
+        format!(
+            "cannot read {} (is this the data directory of a server that has been started?)",
+            file.display()
+        )
+    })
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    let pairs = (0..text.len()).step_by(2).map(|at| &text[at..at + 2]);
+    pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let (digits, factor) = match text.trim().to_ascii_lowercase() {
+        text if text.ends_with('k') => (text[..text.len() - 1].to_owned(), 1e3),
+        text if text.ends_with('m') => (text[..text.len() - 1].to_owned(), 1e6),
+        text => (text, 1.0),
+    };
+    match digits.replace('_', "").parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number * factor),
+        _ => Err("write a number such as 500, 10k or 1.5m".to_owned()),
+    }
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    let number = parse_rate(text)?;
+    if number.fract() == 0.0 && number < 9e15 {
+        Ok(number as u64)
+    } else {
+        Err("write a whole number such as 500, 10k or 1.5m".to_owned())
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let seconds_per_unit = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err("write a time such as 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    match digits.trim().parse::<f64>() {
+        Ok(number) if (0.0..=1e9).contains(&number) => {
+            Ok(Duration::from_secs_f64(number * seconds_per_unit))
+        }
+        _ => Err("write a time such as 500ms, 30s, 5m or 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_and_times_are_read() {
+        for (text, want) in [
+            ("7", Some(7)),
+            ("10k", Some(10_000)),
+            ("1.5M", Some(1_500_000)),
+            ("200_000", Some(200_000)),
+            ("1.5", None),
+            ("-1", None),
+            ("k", None),
+            ("", None),
+            ("inf", None),
+        ] {
+            assert_eq!(parse_count(text).ok(), want, "{text}");
+        }
+        for (text, want) in [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("2", Some(2_000)),
+            ("1.5m", Some(90_000)),
+            ("1h", Some(3_600_000)),
+            ("1 d", None),
+            ("s", None),
+            ("-1s", None),
+        ] {
+            assert_eq!(parse_time(text).ok(), want.map(Duration::from_millis), "{text}");
+        }
+        for (text, want) in [("00ff", Some(vec![0, 255])), ("0", None), ("zz", None), ("", None)] {
+            assert_eq!(parse_hex(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_become_a_plan() {
+        let data = tempfile::tempdir().expect("a directory");
+        fs::create_dir(data.path().join("secrets")).expect("a directory");
+        for name in ["token.secret", "engine.key"] {
+            let path = data.path().join("secrets").join(name);
+            fs::write(path, "ab".repeat(32) + "\n").expect("written");
+        }
+        let directory = data.path().to_str().expect("text");
+        let plan = |arguments: &[&str]| {
+            let all = ["doorbuster-loadgen"].iter().chain(arguments).copied();
+            Arguments::try_parse_from(all).map_err(anyhow::Error::from).and_then(|a| a.plan())
+        };
+        let open = plan(&["--data", directory, "--rate", "10k", "--duration", "30s", "--pay", "1"]);
+        let open = open.expect("a plan");
+        assert_eq!(open.pace, Pace::Open { rate: 10_000.0 });
+        assert_eq!(open.amount, Amount::Duration(Duration::from_secs(30)));
+        open.check().expect("it can be carried out");
+        let binary = plan(&["--data", directory, "--engine", "127.0.0.1:7400", "--products", "3"]);
+        let binary = binary.expect("a plan");
+        assert_eq!(binary.target.to_string(), "binary 127.0.0.1:7400");
+        assert_eq!(binary.products, ["product-1", "product-2", "product-3"]);
+        binary.check().expect("it can be carried out");
+        let remote = plan(&["--data", directory, "http://192.0.2.1:80"]).expect("a plan");
+        assert!(remote.check().is_err());
+        assert!(plan(&["--engine", "127.0.0.1:7400"]).is_err(), "the key is missing");
+        assert!(plan(&["--data", "/nonexistent"]).is_err());
+        assert!(plan(&["--attempts", "1", "--duration", "1s"]).is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! What one lane does with one piece of work: sends it, judges the answer, and asks for what
+//! follows from it (the second send of a duplicate, a retry, a payment, a cancel, a look).
+
+use crate::answer::{Answer, Class, Failure};
+use crate::attempt::{Attempt, Attempts, Duplicate, Then};
+use crate::gate::{Gate, Work};
+use crate::journal;
+use crate::lane::{Lane, Wares};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::tally::Tally;
+use crate::twin::{Seen, Twin};
+use doorbuster_protocol::OrderId;
+use doorbuster_protocol::outcome::OrderStatus;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
+
+/// Something that an earlier answer asked for.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Send an attempt again: the duplicate, or a retry.
+    Send(Sending),
+    /// Do something with an order.
+    Act(Acting),
+}
+
+/// An attempt on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Sending {
+    attempt: Attempt,
+    /// From when its latency counts, retries included.
+    due: Instant,
+    tries: u32,
+    is_second: bool,
+    twin: Option<Rc<Twin>>,
+}
+
+/// An order and what is to be done with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Acting {
+    act: Act,
+    attempt: Attempt,
+    order: OrderId,
+    due: Instant,
+    tries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Pay,
+    Cancel,
+    Look,
+}
+
+impl Act {
+    const fn class(self) -> Class {
+        match self {
+            Self::Pay => Class::Pay,
+            Self::Cancel => Class::Cancel,
+            Self::Look => Class::Look,
+        }
+    }
+}
+
+/// What all lanes of one worker share.
+pub(crate) struct Errands {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) wares: Wares,
+    pub(crate) gate: Gate<Job>,
+    pub(crate) tally: Rc<RefCell<Tally>>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) journal: Option<Sender<journal::Entry>>,
+    /// When a look found all slots taken for the first time: patience counts from then.
+    pub(crate) looking_since: Cell<Option<Instant>>,
+}
+
+impl Errands {
+    /// Does one piece of work with one lane.
+    pub(crate) async fn run(&self, lane: &mut Lane, work: Work<Job>) {
+        match work {
+            Work::Slot { number, due } => {
+                let attempt = self.wares.attempts.attempt(number);
+                self.tally.borrow_mut().attempts += 1;
+                self.progress.add_attempts(1);
+                let twin = (attempt.duplicate != Duplicate::No)
+                    .then(|| Rc::new(Twin::new(attempt.duplicate == Duplicate::Parallel)));
+                let sending = Sending { attempt, due, tries: 0, is_second: false, twin };
+                self.tally.borrow_mut().slot_sent(due, Instant::now());
+                if attempt.duplicate == Duplicate::Parallel {
+                    self.push_second(&sending);
+                }
+                self.send(lane, sending).await;
+            }
+            Work::Job(Job::Send(sending)) => self.send(lane, sending).await,
+            Work::Job(Job::Act(acting)) => self.act(lane, acting).await,
+        }
+    }
+
+    fn push_second(&self, first: &Sending) {
+        let now = Instant::now();
+        let second = Sending { due: now, tries: 0, is_second: true, ..first.clone() };
+        self.gate.push(Job::Send(second), now);
+    }
+
+    async fn send(&self, lane: &mut Lane, sending: Sending) {
+        let mut evidence = Vec::new();
+        let wanted = sending.twin.is_some().then_some(&mut evidence);
+        let sent = Instant::now();
+        let answer = lane.place(&self.wares, &sending.attempt, wanted).await;
+        let answered = Instant::now();
+        if let Answer::Failed(failure) = &answer
+            && self.may_retry(failure, sending.tries)
+        {
+            let again = Sending { tries: sending.tries + 1, ..sending };
+            let due = answered + retry_after(again.tries);
+            return self.gate.push(Job::Send(again), due);
+        }
+        self.record(&answer, sending.due, sent, answered);
+        self.follow(&sending, &answer, answered);
+        if let Some(twin) = &sending.twin
+            && let Some(disagreement) = twin.judge(Seen { answer, evidence })
+        {
+            self.progress.add_violations(1);
+            self.tally.borrow_mut().violated(|| {
+                let number = sending.attempt.number;
+                format!("attempt {number}: {}", disagreement.describe())
+            });
+        }
+    }
+
+    /// Counts an answer to an attempt to buy.
+    fn record(&self, answer: &Answer, due: Instant, sent: Instant, answered: Instant) {
+        let class = answer.class();
+        let tally = &mut *self.tally.borrow_mut();
+        tally.record(class, due, sent, answered);
+        self.progress.add_answers(1);
+        match class {
+            Class::Accepted => self.progress.add_accepted(1),
+            Class::Replayed => self.progress.add_replayed(1),
+            Class::Queued => self.progress.add_queued(1),
+            Class::SoldOut => self.progress.add_sold_out(1),
+            Class::Limit => self.progress.add_limit(1),
+            _ => {}
+        }
+        match answer {
+            Answer::Refused(code) if class == Class::Refused => {
+                self.progress.add_refused(1);
+                tally.refused(code);
+            }
+            Answer::Failed(failure) => {
+                self.progress.add_failed(1);
+                tally.failed(&failure.code);
+                tally.disconnects += u64::from(failure.is_disconnect);
+            }
+            _ => {}
+        }
+    }
+
+    /// What follows from the first answer to an attempt.
+    fn follow(&self, sending: &Sending, answer: &Answer, answered: Instant) {
+        let Answer::Order { order, status, replayed } = *answer else {
+            // A refusal is not remembered, so asking again is as good as the first time.
+            if !sending.is_second
+                && matches!(answer, Answer::Refused(_))
+                && sending.attempt.duplicate == Duplicate::After
+            {
+                self.push_second(sending);
+            }
+            return;
+        };
+        self.write_journal(&sending.attempt, order, status, replayed);
+        if sending.is_second {
+            return;
+        }
+        if status == OrderStatus::Queued {
+            if let Some(follow) = self.plan.follow_queued {
+                self.push_act(Act::Look, sending.attempt, order, answered + follow.every);
+            }
+        } else {
+            let tally = &mut *self.tally.borrow_mut();
+            tally.winners += 1;
+            tally.last_win = Some(answered);
+            self.push_then(sending.attempt, order, answered);
+        }
+        if sending.attempt.duplicate == Duplicate::After {
+            self.push_second(sending);
+        }
+    }
+
+    /// A hold was won: what the buyer does with it.
+    fn push_then(&self, attempt: Attempt, order: OrderId, now: Instant) {
+        let due = now + self.plan.think_time;
+        match attempt.then {
+            Then::Leave => {}
+            Then::Pay => self.push_act(Act::Pay, attempt, order, due),
+            Then::Cancel => self.push_act(Act::Cancel, attempt, order, due),
+        }
+    }
+
+    fn push_act(&self, act: Act, attempt: Attempt, order: OrderId, due: Instant) {
+        self.gate.push(Job::Act(Acting { act, attempt, order, due, tries: 0 }), due);
+    }
+
+    async fn act(&self, lane: &mut Lane, acting: Acting) {
+        let Acting { act, attempt, order, due, tries } = acting;
+        let sent = Instant::now();
+        let answer = match act {
+            Act::Pay => lane.pay(&self.wares, order).await,
+            Act::Cancel => lane.cancel(&self.wares, attempt.buyer, order).await,
+            Act::Look => lane.look(&self.wares, attempt.buyer, order).await,
+        };
+        let answered = Instant::now();
+        match &answer {
+            Answer::Failed(failure) if self.may_retry(failure, tries) => {
+                let again = answered + retry_after(tries + 1);
+                self.gate.push(Job::Act(Acting { tries: tries + 1, ..acting }), again);
+                return;
+            }
+            Answer::Failed(failure) => {
+                let tally = &mut *self.tally.borrow_mut();
+                tally.record(Class::Failed, due, sent, answered);
+                tally.failed(&failure.code);
+                tally.disconnects += u64::from(failure.is_disconnect);
+                self.progress.add_failed(1);
+                return;
+            }
+            Answer::Refused(code) => {
+                let tally = &mut *self.tally.borrow_mut();
+                tally.record(act.class(), due, sent, answered);
+                tally.refused(&format!("{}: {code}", act.class().name()));
+                self.progress.add_refused(1);
+                return;
+            }
+            Answer::Order { .. } => {
+                self.tally.borrow_mut().record(act.class(), due, sent, answered);
+            }
+        }
+        let Answer::Order { status, .. } = answer else { return };
+        match (act, status) {
+            (Act::Pay, OrderStatus::Paid) => {
+                self.tally.borrow_mut().paid += 1;
+                self.progress.add_paid(1);
+                self.write_journal(&attempt, order, status, false);
+            }
+            (Act::Cancel, OrderStatus::Cancelled) => {
+                self.tally.borrow_mut().cancelled += 1;
+                self.progress.add_cancelled(1);
+                self.write_journal(&attempt, order, status, false);
+            }
+            (Act::Look, OrderStatus::Pending) => {
+                self.tally.borrow_mut().promoted += 1;
+                self.progress.add_promoted(1);
+                self.write_journal(&attempt, order, status, false);
+                self.push_then(attempt, order, answered);
+            }
+            (Act::Look, OrderStatus::Queued) => self.look_again(attempt, order, answered),
+            (Act::Look, _) => {}
+            (Act::Pay | Act::Cancel, other) => self.tally.borrow_mut().violated(|| {
+                let name = act.class().name();
+                format!("attempt {}: {name} left the order {}", attempt.number, other.as_str())
+            }),
+        }
+    }
+
+    fn look_again(&self, attempt: Attempt, order: OrderId, now: Instant) {
+        let Some(follow) = self.plan.follow_queued else { return };
+        if self.gate.slots_are_taken() {
+            let since = self.looking_since.get().unwrap_or(now);
+            self.looking_since.set(Some(since));
+            if now.saturating_duration_since(since) >= follow.patience {
+                return;
+            }
+        }
+        self.push_act(Act::Look, attempt, order, now + follow.every);
+    }
+
+    fn may_retry(&self, failure: &Failure, tries: u32) -> bool {
+        let may = failure.can_retry && tries < self.plan.retries && !self.progress.is_stopped();
+        if may {
+            let tally = &mut *self.tally.borrow_mut();
+            tally.retries += 1;
+            tally.disconnects += u64::from(failure.is_disconnect);
+        }
+        may
+    }
+
+    fn write_journal(&self, attempt: &Attempt, order: OrderId, status: OrderStatus, again: bool) {
+        let Some(journal) = &self.journal else { return };
+        let entry = journal::Entry {
+            attempt: attempt.number,
+            buyer: Attempts::buyer_name(attempt.buyer),
+            product: self.wares.attempts.product(attempt.product).0.to_owned(),
+            key: self.wares.attempts.key(attempt.number),
+            order_id: order.to_string(),
+            status: status.as_str().to_owned(),
+            quantity: self.wares.quantity,
+            replayed: again,
+        };
+        // The writer ends early only on an error, and says so when the run ends.
+        let _ = journal.send(entry);
+    }
+}
+
+fn retry_after(tries: u32) -> Duration {
+    RETRY_AFTER_MIN.saturating_mul(1 << tries.min(10)).min(RETRY_AFTER_MAX)
+}

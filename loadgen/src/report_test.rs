@@ -1,0 +1,127 @@
+use super::*;
+use crate::target::Target;
+use std::time::Duration;
+
+fn report(change: impl FnOnce(&mut Plan, &mut Tally, Instant)) -> Report {
+    let mut plan = Plan::new(Target::http("127.0.0.1:8080".parse().expect("an address")));
+    (plan.pace, plan.seed) = (Pace::Open { rate: 1_000.0 }, 7);
+    let mut tally = Tally::new();
+    let start = Instant::now();
+    tally.attempts = 1_000;
+    for number in 0..1_000u32 {
+        let due = start + Duration::from_millis(1) * number;
+        let class = if number < 100 { Class::Accepted } else { Class::SoldOut };
+        tally.record(class, due, due, due + Duration::from_micros(800));
+    }
+    tally.winners = 100;
+    change(&mut plan, &mut tally, start);
+    Report::new(&plan, &tally, start, None)
+}
+
+#[test]
+fn the_text_reads_well() {
+    let text = report(|_, _, _| {}).to_string();
+    let expected = "\
+http://127.0.0.1:8080 · open loop, 1 000/s · 1 000 buyers, 1 product · 64 in flight, 1 thread · seed 7
+
+  attempts             1 000
+  sent                 1 000   in 1.00 s: 1 000/s
+  accepted               100
+  sold out               900
+  errors                   0
+  violations               0
+
+  latency, from the intended send time
+                       count       p50       p90       p95       p99     p99.9       max
+  all orders           1 000    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+  accepted               100    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+  sold out               900    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+
+  service time, from the actual send
+                       count       p50       p90       p95       p99     p99.9       max
+  all orders           1 000    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+  accepted               100    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+  sold out               900    800 µs    800 µs    800 µs    800 µs    800 µs    800 µs
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_json_has_its_names() {
+    let json = serde_json::to_value(report(|_, _, _| {})).expect("serializable");
+    for (pointer, want) in [
+        ("/attempts", serde_json::json!(1_000)),
+        ("/accepted", serde_json::json!(100)),
+        ("/soldOut", serde_json::json!(900)),
+        ("/errors", serde_json::json!(0)),
+        ("/violations", serde_json::json!(0)),
+        ("/intendedRate", serde_json::json!(1_000.0)),
+        ("/latency/orders/count", serde_json::json!(1_000)),
+        ("/latency/soldOut/p99Us", serde_json::json!(800)),
+        ("/serviceTime/accepted/p999Us", serde_json::json!(800)),
+        ("/endedBy", serde_json::Value::Null),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&want), "{pointer}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    fn check(want: &str, is_clean: bool, change: impl FnOnce(&mut Plan, &mut Tally, Instant)) {
+        let report = report(change);
+        assert!(report.to_string().contains(want), "{want:?} is not in:\n{report}");
+        assert_eq!(report.is_clean(), is_clean, "{want:?}:\n{report}");
+    }
+    check("disconnected 2", false, |_, tally, start| {
+        for _ in 0..2 {
+            tally.failed("disconnected");
+            tally.record(Class::Failed, start, start, start);
+        }
+    });
+    check("disconnected 1", true, |plan, tally, _| {
+        plan.tolerate_disconnects = true;
+        tally.failed("disconnected");
+    });
+    check("http-500 1", false, |plan, tally, _| {
+        plan.tolerate_disconnects = true;
+        tally.failed("http-500");
+    });
+    check("two orders for one key", false, |_, tally, _| {
+        tally.violated(|| "attempt 3: two orders for one key".to_owned());
+    });
+    check("the generator itself fell behind", true, |_, tally, _| {
+        tally.lateness.record_n(50_000, 100).expect("in range");
+    });
+    check("connections to come free", true, |_, tally, _| {
+        tally.delay.record_n(50_000, 100).expect("in range");
+    });
+    check("1 000/s was not reached: 500/s were", true, |_, tally, start| {
+        tally.last_answer = Some(start + Duration::from_secs(2));
+    });
+    check("3 slots of the schedule were never sent", false, |_, tally, start| {
+        tally.cut_short(&[start; 3], start);
+    });
+    check("purchase: gone 1", true, |_, tally, _| tally.refused("purchase: gone"));
+}
+
+#[test]
+fn numbers_and_times_are_short() {
+    use crate::report_text::{number, time};
+    for (value, want) in [(0, "0"), (999, "999"), (1_000, "1 000"), (12_345_678, "12 345 678")] {
+        assert_eq!(number(value), want);
+    }
+    for (micros, want) in [
+        (0, "0 µs"),
+        (999, "999 µs"),
+        (1_000, "1.00 ms"),
+        (9_994, "9.99 ms"),
+        (9_996, "10.0 ms"),
+        (12_340, "12.3 ms"),
+        (99_960, "100 ms"),
+        (999_499, "999 ms"),
+        (999_500, "1.00 s"),
+        (61_000_000, "61.00 s"),
+    ] {
+        assert_eq!(time(micros), want, "{micros}");
+    }
+}

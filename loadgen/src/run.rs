@@ -1,0 +1,152 @@
+//! Carries a plan out, from the check to the report.
+
+use crate::attempt::Attempts;
+use crate::journal;
+use crate::lane::Tokens;
+use crate::plan::{Plan, PlanError};
+use crate::prepare;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::tally::Tally;
+use crate::worker::{self, Shared};
+use crate::{Credentials, Target};
+use std::io;
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::time::Instant;
+
+/// Tokens that are minted before the run; those of further buyers are minted as they come.
+const MINTED_MAX: u64 = 1 << 18;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The plan cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Nobody is there.
+    #[error("{target} does not answer: {reason}. Is the server running, and is this its address?")]
+    Unreachable {
+        /// What was to be loaded.
+        target: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A product could not be defined.
+    #[error("product `{product}` could not be defined: {reason}")]
+    Prepare {
+        /// Which product.
+        product: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The journal could not be written.
+    #[error("the journal {path} cannot be written: {source}")]
+    Journal {
+        /// Where.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be started.
+    #[error("a worker could not be started: {0}")]
+    Worker(#[source] io::Error),
+}
+
+/// Carries `plan` out and reports. Blocks until it is done; `progress` can be watched, and stopped,
+/// from another thread.
+pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
+    plan.check()?;
+    prepare::prepare(&plan)?;
+    let attempts = Arc::new(Attempts::new(&plan));
+    let tokens = Arc::new(mint(&plan));
+    let slots = Shared::slots(&plan);
+    if slots < crate::plan::ATTEMPTS_MAX {
+        progress.add_planned(slots);
+    }
+    let journal = match &plan.journal {
+        Some(path) => {
+            let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
+            Some((journal::Writer::create(path).map_err(failed)?, path.clone()))
+        }
+        None => None,
+    };
+    let threads = plan.threads;
+    let shared = Arc::new(Shared {
+        plan: Arc::new(plan),
+        attempts,
+        tokens,
+        progress,
+        barrier: Barrier::new(threads),
+        start: OnceLock::new(),
+        ended_by: Mutex::new(None),
+    });
+    let tally = work(&shared, threads, journal.as_ref().map(|(writer, _)| writer))?;
+    if let Some((writer, path)) = journal {
+        let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
+        writer.finish().map_err(failed)?;
+    }
+    let ended_by = shared.ended_by.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let start = shared.start.get().copied().unwrap_or_else(Instant::now);
+    Ok(Report::new(&shared.plan, &tally, start, ended_by))
+}
+
+/// All workers on threads of their own; what they saw together.
+fn work(
+    shared: &Arc<Shared>,
+    threads: usize,
+    journal: Option<&journal::Writer>,
+) -> Result<Tally, LoadError> {
+    let spawn = |worker: usize| {
+        let (shared, journal) = (Arc::clone(shared), journal.map(journal::Writer::sender));
+        std::thread::Builder::new()
+            .name(format!("load-{worker}"))
+            .spawn(move || worker::work(&shared, worker, journal))
+    };
+    let mut running = Vec::with_capacity(threads);
+    for worker in 0..threads {
+        match spawn(worker) {
+            Ok(thread) => running.push(thread),
+            Err(error) => {
+                // Those that run already wait for all the others: stand in for them.
+                shared.progress.stop();
+                for _ in running.len()..threads {
+                    let shared = Arc::clone(shared);
+                    // Not even a thread for that: there is no way on.
+                    std::thread::Builder::new()
+                        .spawn(move || shared.barrier.wait())
+                        .map_err(LoadError::Worker)?;
+                }
+                return Err(LoadError::Worker(error));
+            }
+        }
+    }
+    let mut all = Tally::new();
+    for thread in running {
+        let tally = thread.join().expect("a worker does not panic").map_err(LoadError::Worker)?;
+        all.merge(&tally);
+    }
+    Ok(all)
+}
+
+/// Tokens of the first buyers, minted by as many threads as the load has.
+fn mint(plan: &Plan) -> Tokens {
+    let credentials = plan.credentials.clone();
+    let is_wanted =
+        matches!((&plan.target, &credentials), (Target::Http(_), Credentials::Secret(_)));
+    let wanted = plan.buyers.min(Shared::slots(plan)).min(MINTED_MAX);
+    let count = if is_wanted { wanted } else { 0 };
+    let mut minted = vec![String::new(); count as usize];
+    let share = minted.len().div_ceil(plan.threads).max(1);
+    std::thread::scope(|scope| {
+        for (part, tokens) in minted.chunks_mut(share).enumerate() {
+            let credentials = &credentials;
+            scope.spawn(move || {
+                for (index, token) in tokens.iter_mut().enumerate() {
+                    let buyer = (part * share + index) as u64;
+                    *token = credentials.buyer(&Attempts::buyer_name(buyer));
+                }
+            });
+        }
+    });
+    Tokens { admin: credentials.admin(), credentials, minted }
+}

@@ -1,0 +1,248 @@
+//! Counts and histograms of one worker, merged when the run is over.
+
+use crate::answer::Class;
+use crate::progress::Progress;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Violations that are described in full.
+const SAMPLES_MAX: usize = 10;
+/// Kinds of codes that are counted apart; a server that invents codes must not fill our memory.
+const CODES_MAX: usize = 64;
+
+/// Three significant digits, in microseconds, as wide as the values need.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros().min(u128::from(u32::MAX) * 1_000) as u64
+}
+
+fn merge_histogram(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+    into.add(from).expect("an auto-resizing histogram takes every value");
+}
+
+fn record(into: &mut Histogram<u64>, value: u64) {
+    into.record(value).expect("an auto-resizing histogram takes every value");
+}
+
+/// Latencies of one class of answers.
+pub(crate) struct Track {
+    /// From the intended send time.
+    pub(crate) latency: Histogram<u64>,
+    /// From the actual send.
+    pub(crate) service: Histogram<u64>,
+}
+
+/// What one worker saw, and later what all of them saw.
+pub(crate) struct Tally {
+    pub(crate) tracks: [Track; Class::ALL.len()],
+    /// Refusals other than sold out and limit, by code.
+    pub(crate) refusals: BTreeMap<String, u64>,
+    /// Requests without a proper answer, by what happened.
+    pub(crate) failures: BTreeMap<String, u64>,
+    pub(crate) attempts: u64,
+    pub(crate) winners: u64,
+    pub(crate) paid: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) promoted: u64,
+    pub(crate) retries: u64,
+    pub(crate) disconnects: u64,
+    pub(crate) reconnects: u64,
+    pub(crate) violations: u64,
+    pub(crate) samples: Vec<String>,
+    /// Slots that were never sent, because the run had to end.
+    pub(crate) unsent: u64,
+    /// Payments, cancels and looks that were never sent.
+    pub(crate) jobs_dropped: u64,
+    /// How long after their due time the timer woke the worker: the generator's own fault.
+    pub(crate) lateness: Histogram<u64>,
+    /// How long after their due time slots were sent, for whatever reason.
+    pub(crate) delay: Histogram<u64>,
+    pub(crate) last_answer: Option<Instant>,
+    pub(crate) last_win: Option<Instant>,
+    recent: Histogram<u64>,
+    recent_since: Instant,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            tracks: Class::ALL.map(|_| Track { latency: histogram(), service: histogram() }),
+            refusals: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            attempts: 0,
+            winners: 0,
+            paid: 0,
+            cancelled: 0,
+            promoted: 0,
+            retries: 0,
+            disconnects: 0,
+            reconnects: 0,
+            violations: 0,
+            samples: Vec::new(),
+            unsent: 0,
+            jobs_dropped: 0,
+            lateness: histogram(),
+            delay: histogram(),
+            last_answer: None,
+            last_win: None,
+            recent: histogram(),
+            recent_since: Instant::now(),
+        }
+    }
+
+    pub(crate) fn track(&self, class: Class) -> &Track {
+        &self.tracks[class as usize]
+    }
+
+    /// One answer: due, sent, answered at these times.
+    pub(crate) fn record(&mut self, class: Class, due: Instant, sent: Instant, answered: Instant) {
+        let latency = micros(answered.saturating_duration_since(due));
+        let track = &mut self.tracks[class as usize];
+        record(&mut track.latency, latency);
+        record(&mut track.service, micros(answered.saturating_duration_since(sent)));
+        if class.is_order() {
+            record(&mut self.recent, latency);
+            self.last_answer = self.last_answer.max(Some(answered));
+        }
+    }
+
+    pub(crate) fn refused(&mut self, code: &str) {
+        count(&mut self.refusals, code);
+    }
+
+    pub(crate) fn failed(&mut self, code: &str) {
+        count(&mut self.failures, code);
+    }
+
+    pub(crate) fn violated(&mut self, describe: impl FnOnce() -> String) {
+        self.violations += 1;
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(describe());
+        }
+    }
+
+    /// The timer was set for `due` and has just gone off.
+    pub(crate) fn woke_late(&mut self, due: Instant) {
+        record(&mut self.lateness, micros(Instant::now().saturating_duration_since(due)));
+    }
+
+    /// A slot that was due at `due` is being sent.
+    pub(crate) fn slot_sent(&mut self, due: Instant, sent: Instant) {
+        record(&mut self.delay, micros(sent.saturating_duration_since(due)));
+    }
+
+    /// These slots are given up: they waited from their due time until now, and that counts.
+    pub(crate) fn cut_short(&mut self, untaken: &[Instant], now: Instant) {
+        for due in untaken {
+            self.record(Class::Failed, *due, now, now);
+        }
+        if !untaken.is_empty() {
+            self.unsent += untaken.len() as u64;
+            *self.failures.entry("unsent".to_owned()).or_default() += untaken.len() as u64;
+        }
+    }
+
+    /// Shows recent percentiles to whoever watches.
+    pub(crate) fn publish(&mut self, progress: &Progress, now: Instant) {
+        if now.saturating_duration_since(self.recent_since) < Duration::from_millis(250) {
+            return;
+        }
+        self.recent_since = now;
+        if !self.recent.is_empty() {
+            progress.set_recent(
+                self.recent.value_at_quantile(0.5),
+                self.recent.value_at_quantile(0.99),
+            );
+            self.recent.reset();
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.tracks.iter_mut().zip(&other.tracks) {
+            merge_histogram(&mut mine.latency, &theirs.latency);
+            merge_histogram(&mut mine.service, &theirs.service);
+        }
+        merge_histogram(&mut self.lateness, &other.lateness);
+        merge_histogram(&mut self.delay, &other.delay);
+        for (code, times) in &other.refusals {
+            *self.refusals.entry(code.clone()).or_default() += times;
+        }
+        for (code, times) in &other.failures {
+            *self.failures.entry(code.clone()).or_default() += times;
+        }
+        for (mine, theirs) in [
+            (&mut self.attempts, other.attempts),
+            (&mut self.winners, other.winners),
+            (&mut self.paid, other.paid),
+            (&mut self.cancelled, other.cancelled),
+            (&mut self.promoted, other.promoted),
+            (&mut self.retries, other.retries),
+            (&mut self.disconnects, other.disconnects),
+            (&mut self.reconnects, other.reconnects),
+            (&mut self.violations, other.violations),
+            (&mut self.unsent, other.unsent),
+            (&mut self.jobs_dropped, other.jobs_dropped),
+        ] {
+            *mine += theirs;
+        }
+        let room = SAMPLES_MAX.saturating_sub(self.samples.len());
+        self.samples.extend(other.samples.iter().take(room).cloned());
+        self.last_answer = self.last_answer.max(other.last_answer);
+        self.last_win = self.last_win.max(other.last_win);
+    }
+}
+
+fn count(codes: &mut BTreeMap<String, u64>, code: &str) {
+    if let Some(times) = codes.get_mut(code) {
+        *times += 1;
+    } else {
+        let code = if codes.len() < CODES_MAX { code } else { "others" };
+        *codes.entry(code.to_owned()).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_counts_from_the_slot_and_service_from_the_send() {
+        let mut tally = Tally::new();
+        let due = Instant::now();
+        let sent = due + Duration::from_millis(900);
+        tally.record(Class::Accepted, due, sent, sent + Duration::from_millis(100));
+        let track = tally.track(Class::Accepted);
+        let about = |got: u64, want: u64| got.abs_diff(want) <= want / 500;
+        assert!(about(track.latency.max(), 1_000_000), "{}", track.latency.max());
+        assert!(about(track.service.max(), 100_000), "{}", track.service.max());
+    }
+
+    #[test]
+    fn slots_that_were_given_up_count_their_wait() {
+        let mut tally = Tally::new();
+        let start = Instant::now();
+        let due: Vec<Instant> = (0..10).map(|s| start + Duration::from_secs(s)).collect();
+        tally.cut_short(&due, start + Duration::from_secs(10));
+        assert_eq!((tally.unsent, tally.failures["unsent"]), (10, 10));
+        assert!(tally.track(Class::Failed).latency.max() >= 10_000_000);
+        assert!(tally.track(Class::Failed).latency.min() <= 1_001_000);
+    }
+
+    #[test]
+    fn merging_adds_up_and_bounds_hold() {
+        let (mut one, mut two) = (Tally::new(), Tally::new());
+        for number in 0..1_000 {
+            one.refused(&format!("code-{number}"));
+            two.violated(|| number.to_string());
+        }
+        (one.winners, two.winners) = (3, 4);
+        one.merge(&two);
+        assert!(one.refusals.len() <= CODES_MAX + 1);
+        assert_eq!(one.refusals.values().sum::<u64>(), 1_000);
+        assert_eq!((one.winners, one.violations, one.samples.len()), (7, 1_000, SAMPLES_MAX));
+    }
+}
