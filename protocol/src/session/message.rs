@@ -88,7 +88,7 @@ impl<'a> Requests<'a> {
     }
 
     /// How many requests are left.
-    pub const fn count(&self) -> usize {
+    pub const fn records_left(&self) -> usize {
         self.left as usize
     }
 
@@ -138,7 +138,7 @@ impl<'a> Replies<'a> {
     }
 
     /// How many replies are left.
-    pub const fn count(&self) -> usize {
+    pub const fn records_left(&self) -> usize {
         self.left as usize
     }
 

@@ -163,7 +163,7 @@ impl ServerSession {
 
     /// Correlation ids only grow: a frame that was seen before is not seen again.
     fn count_requests(&mut self, header: &Header, body: Range<usize>) -> Result<(), SessionError> {
-        let count = Requests::read(header, self.input.body(body))?.count();
+        let count = Requests::read(header, self.input.body(body))?.records_left();
         let first = header.correlation;
         let replayed = SessionError::ReplayedCorrelation { first, last: self.last_correlation };
         if first <= self.last_correlation {
