@@ -105,11 +105,16 @@ impl FeedClient {
     /// The next item. May be dropped at any await and called again: nothing gets lost.
     pub async fn next(&mut self) -> Result<FeedItem, ClientError> {
         loop {
+            // Writing goes on beside the reading: never holds it up, and is not held up by it.
+            poll_fn(|context| match self.poll_write(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+            })
+            .await?;
             if let Some(item) = self.take()? {
                 return Ok(item);
             }
             let read = poll_fn(|context| {
-                // Writing goes on beside the reading, and never holds it up.
                 if let Poll::Ready(Err(error)) = self.poll_write(context) {
                     return Poll::Ready(Err(error));
                 }
