@@ -25,6 +25,13 @@ impl Object {
         Self { out, empty: true }
     }
 
+    /// An object that goes on after fields that are written already, its opening brace included.
+    pub(crate) fn after(fields: &str, capacity: usize) -> Self {
+        let mut out = Vec::with_capacity(fields.len() + capacity);
+        out.extend_from_slice(fields.as_bytes());
+        Self { out, empty: false }
+    }
+
     fn name(&mut self, name: &str) {
         if !self.empty {
             self.out.push(b',');
@@ -82,13 +89,6 @@ impl Object {
         self
     }
 
-    /// `true` or `false`.
-    pub(crate) fn flag(&mut self, name: &str, value: bool) -> &mut Self {
-        self.name(name);
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
-        self
-    }
-
     /// An array of objects, each written by `write` into an object of its own.
     pub(crate) fn objects<T>(
         &mut self,
@@ -136,14 +136,13 @@ mod tests {
             .time("time", Timestamp::from_micros(1_000_000))
             .time("never", Timestamp::NONE)
             .null("null")
-            .flag("flag", true)
             .objects("list", [1_u32, 2], |item, value| {
                 item.number("n", value);
             })
             .objects("empty", [0_u32; 0], |_, _| {});
         let expected = concat!(
             r#"{"text":"a \"b\"\n\u0007é","word":"USD","number":18446744073709551615,"#,
-            r#""negative":-5,"time":"1970-01-01T00:00:01Z","never":null,"null":null,"flag":true,"#,
+            r#""negative":-5,"time":"1970-01-01T00:00:01Z","never":null,"null":null,"#,
             r#""list":[{"n":1},{"n":2}],"empty":[]}"#
         );
         let written = object.finish();

@@ -1,9 +1,52 @@
-//! The HTTP edge. It holds no truth.
+//! The HTTP edge: it turns requests into commands for the engine and queries for the store, and
+//! their answers into documents. It holds no truth.
+//!
+//! Each thread is an edge of its own: a listener that shares the port, a current-thread runtime, a
+//! connection to every core, a memory of verified tokens. Nothing is locked on the way of an order.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`config`] | what an edge is told: addresses, secrets, bounds, times |
+//! | [`server`] | threads, listeners, start and stop |
+//! | `connection` | one HTTP connection: its socket, its times, its end |
+//! | `worker` | what one thread has |
+//! | `service` | from a request to its answer |
+//! | `router` | which resource a path names, which methods it takes |
+//! | `middleware` | who asks, and the request's id |
+//! | `handlers` | what each route does: orders, products, health |
+//! | `body` | reading bodies within bounds, and what they may say |
+//! | `engine_link` | one thread's way to the engine; readiness, pushed stock levels |
+//! | `refusal` | what each refusal says to a client |
+//! | `problem` | RFC 9457 problem documents |
+//! | `render`, `json`, `time` | orders and products as JSON; times as RFC 3339 |
+//! | [`token`] | minting and verifying bearer tokens |
+//! | [`metrics`] | counters per thread, and their sums |
+//! | [`admin`] | the administrators' address: metrics, health, readiness |
+//! | `alarm` | one timer for a whole connection |
+
+pub mod admin;
+pub mod config;
+pub mod metrics;
+pub mod server;
+pub mod token;
+
 mod alarm;
 mod body;
+mod connection;
+mod engine_link;
+mod handlers;
 mod json;
 mod middleware;
 mod problem;
+mod refusal;
+mod render;
 mod router;
+mod service;
 mod time;
-pub mod token;
+mod worker;
+
+pub use admin::{Admin, AdminPages};
+pub use config::EdgeConfig;
+pub use metrics::{EdgeMetrics, EdgeSnapshot};
+pub use server::{Edge, EdgeError};
+pub use token::TokenSecret;

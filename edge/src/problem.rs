@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// The stable names of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,20 @@ impl Code {
         self.parts().0
     }
 
+    /// The members that are the same in all its documents. Refusals are most of a sale's answers,
+    /// so these are written once.
+    fn opening(self) -> &'static str {
+        static OPENINGS: LazyLock<[String; Code::ALL.len()]> = LazyLock::new(|| {
+            Code::ALL.map(|code| {
+                let (name, status, title) = code.parts();
+                format!(
+                    r#"{{"type":"urn:doorbuster:problem:{name}","title":"{title}","status":{status},"code":"{name}""#
+                )
+            })
+        });
+        &OPENINGS[self as usize]
+    }
+
     /// The status that goes with it.
     pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.parts().1).expect("the table holds statuses only")
@@ -213,14 +228,8 @@ impl Problem {
 
     /// The document. `request` must need no escapes in JSON.
     pub(crate) fn document(&self, request: &str) -> Vec<u8> {
-        let (name, status, title) = self.code.parts();
-        let mut object = Object::new(256 + self.detail.len());
-        object
-            .word("type", format_args!("urn:doorbuster:problem:{name}"))
-            .word("title", title)
-            .number("status", status)
-            .text("detail", &self.detail)
-            .word("code", name);
+        let mut object = Object::after(self.code.opening(), 128 + self.detail.len());
+        object.text("detail", &self.detail);
         if let Some(field) = &self.field {
             object.text("field", field);
         }

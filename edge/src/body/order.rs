@@ -12,8 +12,8 @@ const LINES_MAX: usize = 100;
 /// What an order asks for, in range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OrderBody {
-    /// What, when the body names it.
-    pub(crate) product: Option<ProductId>,
+    /// What.
+    pub(crate) product: ProductId,
     /// How many.
     pub(crate) quantity: Quantity,
     /// Whether to queue up when it is sold out.
@@ -44,7 +44,7 @@ pub(crate) fn parse_flash_sale(bytes: &[u8], product: ProductId) -> Result<Order
         ));
     }
     Ok(OrderBody {
-        product: Some(product),
+        product,
         quantity: parse_quantity(raw.quantity.as_ref(), "quantity")?,
         waitlist: parse_waitlist(raw.waitlist.as_ref())?,
     })
@@ -97,7 +97,7 @@ pub(crate) fn parse_items(bytes: &[u8]) -> Result<OrderBody, Problem> {
         let most = limits::QUANTITY_MAX;
         Problem::invalid("items", format!("The lines ask for {units} units; {most} are the most"))
     })?;
-    Ok(OrderBody { product: Some(product), quantity, waitlist })
+    Ok(OrderBody { product, quantity, waitlist })
 }
 
 fn parse_line(line: &str, index: usize) -> Result<(ProductId, Quantity), Problem> {

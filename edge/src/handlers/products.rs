@@ -1,0 +1,189 @@
+//! Products: read by anyone, made and changed by administrators. Stock and terms are the engine's,
+//! name and description the catalog's.
+
+use super::{PAGE_ROWS_MAX, page, parameter};
+use crate::body::product::{InventoryBody, parse_definition, parse_inventory, parse_state};
+use crate::middleware::authentication::require_admin;
+use crate::problem::Problem;
+use crate::render::{self, Live, Words};
+use crate::service::{Answer, Call};
+use doorbuster_persistence::{CatalogEntry, ProductCursor, ProductRow};
+use doorbuster_protocol::command::{Ask, Command, Define, Read};
+use doorbuster_protocol::outcome::ProductView;
+use doorbuster_protocol::{Outcome, ProductId};
+use hyper::StatusCode;
+
+/// Pages of the catalog that one list of sales looks through, so that a long tail of sales that are
+/// over costs a request no more than this.
+const FLASH_SALE_PAGES_MAX: usize = 8;
+
+/// The product that a path names.
+pub(crate) fn parse_product(segment: &str) -> Result<ProductId, Problem> {
+    ProductId::parse(&parameter(segment, "product")?)
+        .map_err(|error| Problem::invalid("product", format!("The path names no product: {error}")))
+}
+
+/// `GET /products/{product}`
+pub(crate) async fn read(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
+    let product = parse_product(product)?;
+    let view = read_live(call, product).await?;
+    Ok(describe(call, StatusCode::OK, &view).await)
+}
+
+async fn read_live(call: &Call<'_>, product: ProductId) -> Result<ProductView, Problem> {
+    let partition = call.partition_of(product)?;
+    match call.ask(partition, Ask::Read(Read::Product { product })).await? {
+        Outcome::Product(view) => Ok(view),
+        refused => Err(call.refuse(&refused)),
+    }
+}
+
+/// The product's document with what the catalog calls it. Words are not worth failing for: without
+/// the store the rest is still exact.
+async fn describe(call: &Call<'_>, status: StatusCode, view: &ProductView) -> Answer {
+    let row = call.query(call.worker.store.product(view.product)).await.ok().flatten();
+    let words = row.as_ref().map_or(Words::default(), |row| Words {
+        name: row.name.as_deref(),
+        description: row.description.as_deref(),
+    });
+    Answer::with(status, render::product(view, words))
+}
+
+/// `PUT /products/{product}`
+pub(crate) async fn define(call: &Call<'_>, segment: &str) -> Result<Answer, Problem> {
+    require_admin(&call.identify()?)?;
+    let product = parse_product(segment)?;
+    let body = parse_definition(&call.json_body().await?, product)?;
+    let partition = call.partition_of(product)?;
+    // Both questions leave in one frame, and the engine takes them in order.
+    let before = call.ask(partition, Ask::Read(Read::Product { product }));
+    let after = call.ask(partition, Ask::Command(Command::Define(body.terms)));
+    let is_new = before.await? == Outcome::ProductNotFound;
+    let view = match after.await? {
+        Outcome::Product(view) => view,
+        Outcome::DefinitionIncomplete => return Err(incomplete(&body.terms)),
+        refused => return Err(call.refuse(&refused)),
+    };
+    let name = body.name.or_else(|| {
+        // A product that was made by name is called by it until somebody says otherwise.
+        let name = parameter(segment, "product").ok()?.into_owned();
+        (is_new && name != product.to_string()).then_some(name)
+    });
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let is_described = name.is_some() || body.description.is_some();
+    if is_described {
+        let entry =
+            CatalogEntry { product, name: name.clone(), description: body.description.clone() };
+        call.query(call.worker.store.put_catalog(entry)).await?;
+    }
+    // The projector may not have seen a new product yet, so its words are known from here only.
+    let row = call.query(call.worker.store.product(product)).await.ok().flatten();
+    let (stored_name, stored_description) =
+        row.map_or((None, None), |row| (row.name, row.description));
+    let (name, description) = (name.or(stored_name), body.description.or(stored_description));
+    let words = Words { name: name.as_deref(), description: description.as_deref() };
+    Ok(Answer::with(status, render::product(&view, words)))
+}
+
+fn incomplete(terms: &Define) -> Problem {
+    let field = if terms.price.is_none() { "price" } else { "stock" };
+    Problem::invalid(
+        field,
+        format!("A new product needs `price` and `stock`; `{field}` is missing"),
+    )
+}
+
+/// `PUT /products/{product}/inventory`
+pub(crate) async fn change_inventory(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
+    require_admin(&call.identify()?)?;
+    let product = parse_product(product)?;
+    let command = match parse_inventory(&call.json_body().await?)? {
+        InventoryBody::Add(units) => Command::Restock { product, units },
+        InventoryBody::Withdraw(units) => Command::Withdraw { product, units },
+    };
+    change(call, product, command).await
+}
+
+/// `PUT /products/{product}/state`
+pub(crate) async fn change_state(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
+    require_admin(&call.identify()?)?;
+    let product = parse_product(product)?;
+    let state = parse_state(&call.json_body().await?)?;
+    change(call, product, Command::SetState { product, state }).await
+}
+
+async fn change(call: &Call<'_>, product: ProductId, command: Command) -> Result<Answer, Problem> {
+    let partition = call.partition_of(product)?;
+    match call.ask(partition, Ask::Command(command)).await? {
+        Outcome::Product(view) => Ok(describe(call, StatusCode::OK, &view).await),
+        Outcome::StockTooLarge => Err(Problem::invalid(
+            "add",
+            format!(
+                "With these units the product would have more than {}, the most that it can",
+                doorbuster_protocol::limits::STOCK_MAX
+            ),
+        )),
+        refused => Err(call.refuse(&refused)),
+    }
+}
+
+/// `GET /products`
+pub(crate) async fn list(call: &Call<'_>) -> Result<Answer, Problem> {
+    let (limit, cursor) = page(call)?;
+    let found = call.query(call.worker.store.products(cursor, limit)).await?;
+    let next = found.next.map(|cursor| cursor.to_string());
+    Ok(Answer::ok(render::products(&with_live(call, found.rows).await, next)))
+}
+
+/// `GET /products/flash-sale`: sales that run or will, in the order of the catalog.
+pub(crate) async fn list_flash_sale(call: &Call<'_>) -> Result<Answer, Problem> {
+    let (limit, mut cursor) = page::<ProductCursor>(call)?;
+    let limit = limit as usize;
+    let mut rows = Vec::new();
+    for _ in 0..FLASH_SALE_PAGES_MAX {
+        let found = call.query(call.worker.store.products(cursor, PAGE_ROWS_MAX)).await?;
+        cursor = found.next;
+        let mut running = found
+            .rows
+            .into_iter()
+            .filter(|row| row.closes_at.some().is_none_or(|closes_at| closes_at > call.now));
+        rows.extend(running.by_ref().take(limit - rows.len()));
+        if running.next().is_some() {
+            // More of this page are running than fit: the next page goes on after the last of these.
+            cursor = rows.last().map(|row: &ProductRow| ProductCursor {
+                created_at: row.created_at,
+                product: row.product,
+            });
+        }
+        if rows.len() == limit || cursor.is_none() {
+            break;
+        }
+    }
+    let next = cursor.map(|cursor| cursor.to_string());
+    Ok(Answer::ok(render::flash_sales(&with_live(call, rows).await, call.now, next)))
+}
+
+/// Rows of the catalog with the units of the moment: as the engine pushed them, or else asked for.
+/// A product that the engine cannot tell about goes without.
+async fn with_live(call: &Call<'_>, rows: Vec<ProductRow>) -> Vec<(ProductRow, Option<Live>)> {
+    let mut found = Vec::with_capacity(rows.len());
+    let mut missing = Vec::new();
+    for row in rows {
+        let level = call.worker.engine.level_of(row.product);
+        let live = level.map(|level| Live::of_level(&level, row.waitlist_capacity));
+        if live.is_none()
+            && let Ok(partition) = call.partition_of(row.product)
+        {
+            // Asked for now and awaited below, so that all leave in one frame.
+            let read = Ask::Read(Read::Product { product: row.product });
+            missing.push((found.len(), call.ask(partition, read)));
+        }
+        found.push((row, live));
+    }
+    for (index, answer) in missing {
+        if let Ok(Outcome::Product(view)) = answer.await {
+            found[index].1 = Some(Live::of_view(&view));
+        }
+    }
+    found
+}

@@ -1,0 +1,296 @@
+//! From a request to its answer: id, route, handler, headers, counters.
+
+use crate::body;
+use crate::config::HEADERS_MAX;
+use crate::connection::ConnectionState;
+use crate::handlers::{health, orders, products};
+use crate::metrics::{OrderResult, OrderType, Rejected};
+use crate::middleware::request_id;
+use crate::problem::{Code, Problem};
+use crate::refusal;
+use crate::router::{Action, NoAction, Resource};
+use crate::token::Identity;
+use crate::worker::Worker;
+use bytes::Bytes;
+use doorbuster_client::ClientError;
+use doorbuster_persistence::StoreError;
+use doorbuster_protocol::command::{Ask, Request as EngineRequest};
+use doorbuster_protocol::{OrderId, Outcome, PartitionId, ProductId, Timestamp};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// The header of an answer that was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// A request on its way through a handler.
+pub(crate) struct Call<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) head: &'a Parts,
+    /// When its headers were complete, by the clock of the world.
+    pub(crate) now: Timestamp,
+    started: Instant,
+    connection: &'a ConnectionState,
+    body: Cell<Option<Incoming>>,
+}
+
+/// What a handler answers when all is well.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    /// For the `Location` of a new order.
+    pub(crate) order: Option<OrderId>,
+    /// Whether it was given before, to the same key.
+    pub(crate) is_replay: bool,
+}
+
+impl Answer {
+    /// 200 with a document.
+    pub(crate) fn ok(body: Vec<u8>) -> Self {
+        Self::with(StatusCode::OK, body)
+    }
+
+    /// A status with a document.
+    pub(crate) fn with(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, body, order: None, is_replay: false }
+    }
+}
+
+impl Call<'_> {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// Who asks.
+    pub(crate) fn identify(&self) -> Result<Identity, Problem> {
+        self.worker.authentication.identify(self.headers(), self.now)
+    }
+
+    /// The JSON body, as bytes within bounds.
+    pub(crate) async fn json_body(&self) -> Result<Bytes, Problem> {
+        body::require_json(self.headers())?;
+        let Some(incoming) = self.body.take() else { return Ok(Bytes::new()) };
+        body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await
+    }
+
+    /// The partition of a product.
+    pub(crate) fn partition_of(&self, product: ProductId) -> Result<PartitionId, Problem> {
+        let client = self.worker.engine.client().ok_or_else(|| self.not_connected())?;
+        Ok(client.partitions().partition_of(product))
+    }
+
+    /// The partition of an order; an order of a partition that does not exist is not found.
+    pub(crate) fn partition_of_order(&self, order: OrderId) -> Result<PartitionId, Problem> {
+        let client = self.worker.engine.client().ok_or_else(|| self.not_connected())?;
+        let partition = order.partition();
+        if partition.get() < client.partitions().get() {
+            Ok(partition)
+        } else {
+            Err(refusal::order_not_found())
+        }
+    }
+
+    /// Sends a question to the engine at once; the answer comes when the future is awaited.
+    pub(crate) fn ask(
+        &self,
+        partition: PartitionId,
+        ask: Ask,
+    ) -> impl Future<Output = Result<Outcome, Problem>> {
+        let micros =
+            u64::try_from(self.worker.config.order_timeout.as_micros()).unwrap_or(u64::MAX);
+        let request = EngineRequest { partition, deadline: self.now.plus_micros(micros), ask };
+        let answer = self.worker.engine.client().map(|client| client.submit(request));
+        async move {
+            let answer = answer.ok_or_else(|| self.not_connected())?;
+            match self.connection.alarm.within(self.deadline(), answer).await {
+                Ok(Ok(outcome)) => Ok(outcome),
+                Ok(Err(error)) => {
+                    match error {
+                        ClientError::Overloaded => {
+                            self.worker.metrics.rejected(Rejected::Overloaded)
+                        }
+                        ClientError::Unavailable => {
+                            self.worker.metrics.rejected(Rejected::Unavailable);
+                        }
+                        _ => tracing::warn!(%error, "a request to the engine failed"),
+                    }
+                    Err(refusal::of_client(&error))
+                }
+                Err(_) => Err(refusal::overdue()),
+            }
+        }
+    }
+
+    /// The answer of the store, in time.
+    pub(crate) async fn query<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        match self.connection.alarm.within(self.deadline(), answer).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(refusal::of_store(&error)),
+            Err(_) => Err(refusal::overdue()),
+        }
+    }
+
+    /// The problem of an outcome that is no success of what was asked.
+    pub(crate) fn refuse(&self, outcome: &Outcome) -> Problem {
+        refusal::of_outcome(outcome, self.now)
+    }
+
+    fn deadline(&self) -> Instant {
+        self.started + self.worker.config.order_timeout
+    }
+
+    fn not_connected(&self) -> Problem {
+        self.worker.metrics.rejected(Rejected::Unavailable);
+        refusal::not_connected()
+    }
+}
+
+/// Answers one request. It cannot fail: every failure is an answer.
+pub(crate) async fn answer(
+    worker: Rc<Worker>,
+    connection: Rc<ConnectionState>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    connection.request_begins();
+    let (head, body) = request.into_parts();
+    let request_id = worker.request_ids.of(&head.headers);
+    let resource = Resource::of(head.uri.path());
+    let call = Call {
+        worker: &worker,
+        head: &head,
+        now: crate::time::now(),
+        started: Instant::now(),
+        connection: &connection,
+        body: Cell::new(Some(body)),
+    };
+    let outcome = handle(&call, resource).await;
+    let mut response = match outcome {
+        Ok(answer) => respond(answer),
+        Err(problem) => {
+            if problem.code() == Code::RequestTimeout {
+                worker.metrics.rejected(Rejected::SlowBody);
+            }
+            let closes = problem.closes();
+            let mut response = problem.into_response(request_id.to_str().unwrap_or_default());
+            if !closes && !settle_body(&call).await {
+                close(&mut response);
+            }
+            response
+        }
+    };
+    response.headers_mut().insert(request_id::HEADER, request_id);
+    worker.metrics.request(resource.route(), response.status().as_u16());
+    connection.request_ends();
+    Ok(response)
+}
+
+/// Takes what is left of a body out of the way. `false`: the connection cannot go on.
+async fn settle_body(call: &Call<'_>) -> bool {
+    match call.body.take() {
+        None => true,
+        // Asking for a body only to throw it away would be worse than a new connection.
+        Some(_) if call.headers().contains_key(header::EXPECT) => false,
+        Some(rest) => body::discard(rest, &call.connection.alarm, call.worker.body_limits()).await,
+    }
+}
+
+async fn handle(call: &Call<'_>, resource: Resource<'_>) -> Result<Answer, Problem> {
+    check_head(call.head)?;
+    let action = resource.action(&call.head.method).map_err(refuse_route)?;
+    match action {
+        Action::PlaceFlashSaleOrder(product) => {
+            let answer = orders::place_flash_sale(call, product).await;
+            count_order(call, OrderType::FlashSale, answer)
+        }
+        Action::PlaceOrder => {
+            let answer = orders::place(call).await;
+            count_order(call, OrderType::Regular, answer)
+        }
+        Action::ReadOrder(order) => orders::read(call, order).await,
+        Action::ReadOrderStatus(order) => orders::read_status(call, order).await,
+        Action::CancelOrder(order) => orders::cancel(call, order).await,
+        Action::PayOrder(order) => orders::pay(call, order).await,
+        Action::ListOrders(user) => orders::list(call, user).await,
+        Action::ListProducts => products::list(call).await,
+        Action::ListFlashSale => products::list_flash_sale(call).await,
+        Action::ReadProduct(product) => products::read(call, product).await,
+        Action::DefineProduct(product) => products::define(call, product).await,
+        Action::ChangeInventory(product) => products::change_inventory(call, product).await,
+        Action::ChangeState(product) => products::change_state(call, product).await,
+        Action::Health => Ok(health::health()),
+        Action::Ready => health::ready(call.worker.is_ready()),
+    }
+}
+
+/// What HTTP demands of a request and hyper leaves to the server.
+fn check_head(head: &Parts) -> Result<(), Problem> {
+    if head.headers.len() > HEADERS_MAX {
+        let detail = format!("A request has {HEADERS_MAX} headers at the most here");
+        return Err(Problem::new(Code::HeadersTooLarge, detail).closing());
+    }
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+        let detail = "A request needs exactly one Host header (RFC 9112 §3.2)";
+        return Err(Problem::invalid("Host", detail).closing());
+    }
+    Ok(())
+}
+
+fn refuse_route(reason: NoAction) -> Problem {
+    match reason {
+        NoAction::UnknownPath => Problem::new(
+            Code::NotFound,
+            "No resource has this path. Orders are under /orders, products under /products",
+        ),
+        NoAction::WrongMethod(allowed) => {
+            Problem::new(Code::MethodNotAllowed, format!("This path takes {allowed}"))
+                .header(allowed)
+        }
+    }
+}
+
+fn count_order(
+    call: &Call<'_>,
+    kind: OrderType,
+    answer: Result<Answer, Problem>,
+) -> Result<Answer, Problem> {
+    let result = match &answer {
+        Ok(answer) if answer.is_replay => OrderResult::Replayed,
+        Ok(answer) if answer.status == StatusCode::ACCEPTED => OrderResult::Queued,
+        Ok(_) => OrderResult::Pending,
+        Err(problem) => OrderResult::Refused(problem.code()),
+    };
+    call.worker.metrics.order(kind, result);
+    call.worker.metrics.order_took(call.started.elapsed());
+    answer
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(order) = answer.order {
+        let location = Bytes::from(format!("/orders/{order}"));
+        let location = HeaderValue::from_maybe_shared(location).expect("an id is printable");
+        headers.insert(header::LOCATION, location);
+    }
+    if answer.is_replay {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn close(response: &mut Response<Full<Bytes>>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
