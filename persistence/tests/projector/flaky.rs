@@ -1,0 +1,99 @@
+//! A store that is busy or full now and then, before or after it has done what it was asked.
+
+use doorbuster_persistence::store::{Page, StoreFuture};
+use doorbuster_persistence::{
+    Batch, CatalogEntry, Checkpoint, DeadLetter, OrderCursor, OrderRow, ProductCursor, ProductRow,
+    Store, StoreError, StoreIdentity, Written,
+};
+use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
+use std::sync::{Arc, Mutex};
+
+pub(crate) struct FlakyStore {
+    inner: Arc<dyn Store>,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl FlakyStore {
+    pub(crate) fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
+        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)) }
+    }
+
+    fn fails(&self) -> bool {
+        self.random.lock().expect("no panic").u32(..12) == 0
+    }
+}
+
+impl Store for FlakyStore {
+    fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
+        assert!(batch.changes.len() <= 200, "a batch of {} rows", batch.changes.len());
+        Box::pin(async move {
+            if self.fails() {
+                return Err(StoreError::Full { why: "the test says so".into() });
+            }
+            let written = self.inner.write(batch).await?;
+            if self.fails() {
+                return Err(StoreError::Busy { why: "the answer is lost".into() });
+            }
+            Ok(written)
+        })
+    }
+
+    fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()> {
+        if self.fails() {
+            return Box::pin(async { Err(StoreError::Busy { why: "the test says so".into() }) });
+        }
+        self.inner.claim(identity)
+    }
+    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
+        self.inner.identity()
+    }
+    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
+        self.inner.checkpoints()
+    }
+    fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>> {
+        self.inner.order(order)
+    }
+    fn orders_of(
+        &self,
+        buyer: BuyerId,
+        after: Option<OrderCursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
+        self.inner.orders_of(buyer, after, limit)
+    }
+    fn product(&self, product: ProductId) -> StoreFuture<'_, Option<ProductRow>> {
+        self.inner.product(product)
+    }
+    fn products(
+        &self,
+        after: Option<ProductCursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<ProductRow, ProductCursor>> {
+        self.inner.products(after, limit)
+    }
+    fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
+        self.inner.put_catalog(entry)
+    }
+    fn scan_orders(
+        &self,
+        partition: Option<PartitionId>,
+        after: Option<OrderId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<OrderRow>> {
+        self.inner.scan_orders(partition, after, limit)
+    }
+    fn scan_products(
+        &self,
+        after: Option<ProductId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ProductRow>> {
+        self.inner.scan_products(after, limit)
+    }
+    fn dead_letters(
+        &self,
+        after: Option<(PartitionId, Sequence, u32)>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.inner.dead_letters(after, limit)
+    }
+}

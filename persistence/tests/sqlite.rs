@@ -1,0 +1,140 @@
+//! The embedded store keeps every promise of a store, and some of its own: it survives a crash in
+//! mid-transaction, a full disk and another writer, and refuses files that are not for it.
+
+use doorbuster_persistence::conformance::{self, History, Model, batches};
+use doorbuster_persistence::{SqliteOptions, SqliteStore, Store, StoreError, StoreIdentity};
+use doorbuster_protocol::routing::PartitionCount;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const IDENTITY: StoreIdentity =
+    StoreIdentity { directory: 7, partitions: PartitionCount::new(2).unwrap() };
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path).expect("the store opens")
+}
+
+fn impatient() -> SqliteOptions {
+    SqliteOptions { busy_timeout: Duration::ZERO, ..SqliteOptions::default() }
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut number = 0;
+    let fresh = || {
+        number += 1;
+        let path: PathBuf = directory.path().join(format!("{number}.db"));
+        let open: conformance::Open = Box::new(move || {
+            let path = path.clone();
+            Box::pin(async move { Ok(Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>) })
+        });
+        open
+    };
+    conformance::run(fresh, fastrand::u64(..)).await;
+}
+
+/// What a crash leaves: the files as they are in the middle of a transaction.
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut history = History::new(seed, 2);
+    let steps: Vec<_> = (0..2_000).map(|_| history.step()).collect();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let batches: Vec<_> = batches(&steps, &mut random, 400).into_iter().map(Arc::new).collect();
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut path = directory.path().join("0.db");
+    open(&path).claim(IDENTITY).await.expect("it is fresh");
+    for (number, batch) in batches.iter().enumerate() {
+        // Rows without a commit, spilled to the file by a cache that holds next to nothing.
+        let mut torn = Connection::open(&path).expect("it opens");
+        torn.execute_batch("PRAGMA cache_size = 2; PRAGMA cache_spill = 1;").expect("it is set");
+        let torn = torn.transaction().expect("it begins");
+        torn.execute("UPDATE checkpoints SET sequence = sequence + 1", []).expect("it is written");
+        torn.execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO orders SELECT randomblob(16), randomblob(16), 1, 'USD', 'paid', i, i, NULL
+             FROM n",
+        )
+        .expect("it is written");
+        let next = directory.path().join(format!("{}.db", number + 1));
+        for suffix in ["", "-wal"] {
+            let file = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+            if file(&path).exists() {
+                std::fs::copy(file(&path), file(&next)).expect("it is copied");
+            }
+        }
+        path = next;
+        let store = open(&path);
+        store.write(Arc::clone(batch)).await.expect("the batch is next");
+    }
+    let mut model = Model::default();
+    steps.iter().for_each(|step| model.apply(&step.event));
+    model.assert_matches(&open(&path)).await;
+}
+
+#[tokio::test]
+async fn another_writer_makes_it_busy_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("store.db");
+    let store = SqliteStore::open_with(&path, &impatient()).expect("it opens");
+    store.claim(IDENTITY).await.expect("it is fresh");
+    let mut history = History::new(1, 2);
+    let steps: Vec<_> = (0..100).map(|_| history.step()).collect();
+    let batch = batches(&steps, &mut fastrand::Rng::with_seed(1), 100).remove(0);
+    let batch = Arc::new(batch);
+
+    let other = Connection::open(&path).expect("it opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("it begins");
+    let busy = store.write(Arc::clone(&batch)).await.expect_err("the other writes");
+    assert!(matches!(busy, StoreError::Busy { .. }) && busy.is_retryable(), "{busy}");
+    assert!(store.product(steps_product(&steps)).await.is_ok(), "readers do not wait");
+    other.execute_batch("ROLLBACK").expect("it ends");
+    store.write(batch).await.expect("it is free");
+}
+
+fn steps_product(steps: &[conformance::Step]) -> doorbuster_protocol::ProductId {
+    use doorbuster_protocol::event::Fact;
+    let product = steps.iter().find_map(|step| match &step.event.fact {
+        Fact::Defined { product, .. } => Some(*product),
+        _ => None,
+    });
+    product.expect("a history begins with a product")
+}
+
+#[test]
+fn files_that_are_not_for_it_are_refused_and_left_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str| directory.path().join(name);
+
+    std::fs::write(file("text.db"), "not a database, but long enough to be looked at".repeat(99))
+        .expect("it is written");
+    let other = Connection::open(file("other.db")).expect("it opens");
+    other.execute_batch("CREATE TABLE songs (name TEXT)").expect("it is written");
+    drop(open(&file("newer.db")));
+    let newer = Connection::open(file("newer.db")).expect("it opens");
+    newer.execute_batch("PRAGMA user_version = 1000").expect("it is written");
+
+    let existing = SqliteOptions { create: false, ..SqliteOptions::default() };
+    let refusal = |name: &str| match SqliteStore::open_with(file(name), &existing) {
+        Ok(_) => panic!("{name} was opened"),
+        Err(error) => {
+            assert!(!error.is_retryable(), "{error}");
+            error
+        }
+    };
+    assert!(matches!(refusal("missing.db"), StoreError::Missing { .. }));
+    assert!(!file("missing.db").exists());
+    assert!(matches!(refusal("text.db"), StoreError::NotAStore { .. }));
+    assert!(matches!(refusal("other.db"), StoreError::NotAStore { .. }));
+    let newest = refusal("newer.db");
+    assert!(matches!(newest, StoreError::NewerSchema { found: 1000, .. }), "{newest}");
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .expect("it is still a database");
+    assert_eq!(tables, 1);
+}
