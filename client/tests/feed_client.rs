@@ -89,7 +89,7 @@ fn a_feed_that_ends_says_so() {
     run(async {
         let core = Core::start(1).await;
         let mut feed = FeedClient::connect(core.address, &KEY).await.expect("the core is there");
-        core.say(|session| session.goodbye());
+        core.say(doorbuster_protocol::session::ServerSession::goodbye);
         core.hang_up();
         let ended = feed.next().await;
         assert!(

@@ -447,3 +447,7 @@ impl Define {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "command_test.rs"]
+mod command_test;

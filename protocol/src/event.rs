@@ -54,7 +54,10 @@ impl Event {
         let bytes = from.bytes(length)?;
         let archived = rkyv::access::<rkyv::Archived<Self>, rancor::Failure>(bytes)
             .map_err(|_| Malformed::Archive)?;
-        rkyv::deserialize::<Self, rancor::Failure>(archived).map_err(|_| Malformed::Archive)
+        let event = rkyv::deserialize::<Self, rancor::Failure>(archived);
+        let event = event.map_err(|_| Malformed::Archive)?;
+        event.fact.check()?;
+        Ok(event)
     }
 }
 

@@ -255,3 +255,7 @@ impl IdempotencyKey {
         self.0 == [0; 16]
     }
 }
+
+#[cfg(test)]
+#[path = "ids_test.rs"]
+mod ids_test;

@@ -35,3 +35,46 @@ impl PartitionCount {
 pub fn bucket_of(buyer: BuyerId) -> u16 {
     (xxh3_64(buyer.as_bytes()) % u64::from(limits::BUYER_BUCKETS)) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_bounded() {
+        for (count, is_count) in [(0, false), (1, true), (16, true), (4096, true), (4097, false)] {
+            assert_eq!(PartitionCount::new(count).is_some(), is_count, "{count}");
+        }
+    }
+
+    /// Data directories and stores are laid out by these numbers.
+    #[test]
+    fn the_hash_is_frozen() {
+        let check = |name: &str, of_16: u16, of_4096: u16, bucket: u16| {
+            let product = ProductId::parse(name).expect("a name");
+            let buyer = BuyerId::from_bytes(*product.as_bytes());
+            let of = |count| PartitionCount::new(count).expect("in range").partition_of(product);
+            let found = (of(16).get(), of(4096).get(), bucket_of(buyer));
+            assert_eq!(found, (of_16, of_4096, bucket), "{name}");
+        };
+        check("sneaker", 3, 1523, 499);
+        check("boot", 2, 3698, 626);
+        check("00000000-0000-0000-0000-000000000000", 8, 2408, 360);
+        check("ffffffff-ffff-ffff-ffff-ffffffffffff", 3, 787, 787);
+    }
+
+    #[test]
+    fn every_partition_and_bucket_gets_its_share() {
+        let count = PartitionCount::new(16).expect("in range");
+        let mut partitions = [0; 16];
+        let mut buckets = vec![0; usize::from(limits::BUYER_BUCKETS)];
+        for number in 0..160_000u128 {
+            partitions[count.partition_of(ProductId::from_bytes(number.to_be_bytes())).index()] +=
+                1;
+            buckets[usize::from(bucket_of(BuyerId::from_bytes(number.to_be_bytes())))] += 1;
+        }
+        assert!(partitions.iter().all(|share| (9_500..10_500).contains(share)), "{partitions:?}");
+        assert!(buckets.iter().all(|share| (80..260).contains(share)), "{buckets:?}");
+        assert_eq!(count.all().count(), 16);
+    }
+}

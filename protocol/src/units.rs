@@ -207,3 +207,59 @@ impl fmt::Display for Currency {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_bounded() {
+        for (units, is_quantity) in [(0, false), (1, true), (1000, true), (1001, false)] {
+            assert_eq!(Quantity::new(units).is_some(), is_quantity, "{units}");
+        }
+        assert_eq!(Quantity::new(u32::MAX), None);
+        assert_eq!(Quantity::ONE.get(), 1);
+    }
+
+    #[test]
+    fn currencies_are_three_capitals() {
+        let check = |text: &str, is_currency: bool| {
+            let currency = Currency::parse(text);
+            assert_eq!(currency.is_some(), is_currency, "{text:?}");
+            if let Some(currency) = currency {
+                assert_eq!((currency.as_str(), currency.to_string().as_str()), (text, text));
+            }
+        };
+        check("USD", true);
+        check("EUR", true);
+        for no in ["", "US", "USDX", "usd", "US1", "U D", "\u{20ac}"] {
+            check(no, false);
+        }
+    }
+
+    #[test]
+    fn times_saturate_and_zero_is_none() {
+        let end = Timestamp::from_micros(u64::MAX);
+        assert_eq!(end.plus_micros(1), end);
+        assert_eq!(end.plus_seconds(u32::MAX), end);
+        assert_eq!(Timestamp::from_micros(5).plus_seconds(2).micros(), 2_000_005);
+        assert_eq!(Timestamp::from_micros(5).micros_since(end), 0);
+        assert_eq!(end.micros_since(Timestamp::from_micros(5)), u64::MAX - 5);
+        assert_eq!(Timestamp::from_micros(1_999).millis(), 1);
+        assert!(Timestamp::NONE.is_none() && Timestamp::NONE.some().is_none());
+        assert_eq!(end.some(), Some(end));
+    }
+
+    #[test]
+    fn sequences_are_dense() {
+        assert_eq!(Sequence::ZERO.next(), Sequence::new(1));
+        assert_eq!(Sequence::new(7).plus(3).get(), 10);
+        assert!(Sequence::new(7) < Sequence::new(8));
+    }
+
+    #[test]
+    #[should_panic(expected = "sequence overflow")]
+    fn a_sequence_does_not_wrap() {
+        let _ = Sequence::new(u64::MAX).next();
+    }
+}

@@ -4,6 +4,7 @@
 //! a new fact goes to the end, and an old one never changes.
 
 use crate::command::SaleState;
+use crate::record::Malformed;
 use crate::{BuyerId, Currency, IdempotencyKey, OrderId, ProductId, Quantity, Sequence, Timestamp};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -153,4 +154,30 @@ pub struct Terms {
     pub hold_seconds: u32,
     /// Standing orders that may wait.
     pub waitlist_capacity: u32,
+}
+
+impl Fact {
+    /// Whether its numbers are in range; the name of the first that is not. An archive's own checks
+    /// are about its shape alone.
+    pub(super) fn check(&self) -> Result<(), Malformed> {
+        let (quantity, currency) = match self {
+            Self::Placed(Placed { quantity, currency, .. })
+            | Self::Queued(Queued { quantity, currency, .. }) => (Some(quantity), Some(currency)),
+            Self::Paid { quantity, .. }
+            | Self::Cancelled(Released { quantity, .. })
+            | Self::Expired(Released { quantity, .. }) => (Some(quantity), None),
+            Self::Defined { terms, .. } => (None, Some(&terms.currency)),
+            Self::Restocked { .. }
+            | Self::Withdrawn { .. }
+            | Self::StateSet { .. }
+            | Self::Acknowledged { .. } => (None, None),
+        };
+        if quantity.is_some_and(|quantity| Quantity::new(quantity.get()).is_none()) {
+            return Err(Malformed::OutOfRange("quantity"));
+        }
+        if currency.is_some_and(|currency| Currency::new(currency.bytes()).is_none()) {
+            return Err(Malformed::OutOfRange("currency"));
+        }
+        Ok(())
+    }
 }
