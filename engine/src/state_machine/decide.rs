@@ -72,3 +72,7 @@ fn acknowledge(state: &State, consumer: u8, through: Sequence, now: Timestamp) -
     }
     Decision::happens(Outcome::OrderNotFound, now, Fact::Acknowledged { consumer, through })
 }
+
+#[cfg(test)]
+#[path = "decide/acknowledge_test.rs"]
+mod tests;

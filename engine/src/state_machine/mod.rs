@@ -22,6 +22,8 @@ mod apply;
 mod buyers;
 mod decide;
 mod digest;
+#[cfg(test)]
+mod fixture;
 mod invariants;
 mod key_index;
 mod list;

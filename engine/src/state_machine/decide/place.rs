@@ -132,3 +132,7 @@ fn queue_up(state: &State, product: &Product, wanted: &Place, now: Timestamp) ->
     };
     Decision::happens(Outcome::Queued(view), now, Fact::Queued(queued))
 }
+
+#[cfg(test)]
+#[path = "place_test.rs"]
+mod tests;

@@ -82,3 +82,7 @@ fn released(state: &State, slot: OrderSlot, now: Timestamp) -> Released {
     let (matched, _) = matching::matched(state, product, free, Some(slot), hold_seconds, now);
     Released { order: order.id, product: product.id, quantity: order.quantity.full(), matched }
 }
+
+#[cfg(test)]
+#[path = "settle_test.rs"]
+mod tests;

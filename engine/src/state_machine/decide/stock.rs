@@ -164,3 +164,7 @@ pub(super) fn set_state(
     let fact = Fact::StateSet { product: id, state: wanted };
     Decision::happens(Outcome::Product(view), now, fact)
 }
+
+#[cfg(test)]
+#[path = "stock_test.rs"]
+mod tests;
