@@ -31,9 +31,15 @@ mod matching;
 mod order;
 mod order_index;
 mod product;
+#[cfg(test)]
+mod replay_test;
 pub mod snapshot;
 mod state;
 mod tickets;
+#[cfg(test)]
+mod twin;
+#[cfg(test)]
+mod twin_test;
 
 pub use apply::apply;
 pub use decide::{Decision, decide};

@@ -101,3 +101,7 @@ impl<W: io::Write> Writer<'_, W> {
         self.out.write_all(&self.crc.to_le_bytes())
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot/snapshot_test.rs"]
+mod tests;
