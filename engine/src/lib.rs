@@ -6,13 +6,19 @@
 //! | `core` | one pinned executor: serving, group commit, feeds, housekeeping |
 //! | `net` | listeners and connections |
 //! | [`partition`] | one partition: the batch that gathers, the answers that wait for the disk |
+//! | [`log`] | what was decided, on disk, in order |
+//! | [`storage`] | the disk that the logs are on, and what is durable when |
+//! | [`directory`] | the data directory: whose it is, who uses it |
 //! | [`state_machine`] | what a partition decides and remembers; pure |
 //! | [`metrics`] | counters of the cores |
 //! | [`fitness`] | whether this machine can run it |
 //! | `signal` | wake-ups between tasks of one core |
 
+pub mod directory;
 pub mod fitness;
+pub mod log;
 pub mod metrics;
 pub mod partition;
 pub mod signal;
 pub mod state_machine;
+pub mod storage;

@@ -1,0 +1,127 @@
+//! What can be wrong with a log: the disk failed, or what it gives back is not what was written.
+
+use doorbuster_protocol::record::Malformed;
+use doorbuster_protocol::{Epoch, PartitionId, Sequence};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a log cannot be used, or cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// What is on disk is not what was written, and no crash explains it.
+    #[error(
+        "the log is damaged: {} at offset {offset}, event {sequence}: {kind}. Nothing was changed. \
+         Keep a copy of its directory, then restore the file from a backup; \
+         `doorbuster log verify --data DIR` checks the rest, `doorbuster log dump` shows what can \
+         be read", file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// The event that should stand there.
+        sequence: Sequence,
+        /// What is wrong.
+        kind: DamageKind,
+    },
+    /// The disk refused something. Of a running log: the first failure, after which nothing is
+    /// known about what is on disk, so that only a restart, with its recovery, goes on.
+    #[error(
+        "cannot {doing} {}: {source}. Check the disk (`dmesg`, `df`, permissions), then start \
+         again: recovery keeps every acknowledged event", file.display()
+    )]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log failed before; it takes and gives nothing any more.
+    #[error("the log stopped at its first failure: {0}")]
+    Poisoned(String),
+    /// No room is prepared for a frame of this size. Nothing was written; the log goes on.
+    #[error("no room is prepared for {bytes} bytes of events; free some disk space")]
+    NoRoom {
+        /// Bytes of events that were to be written.
+        bytes: usize,
+    },
+}
+
+/// What is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DamageKind {
+    /// A header does not match its checksum, or there is none where one must be.
+    #[error("the frame's header is missing or does not match its checksum")]
+    Header,
+    /// A body does not match its checksum, or is cut off.
+    #[error("the frame's body does not match its checksum")]
+    Body,
+    /// A frame is not the successor of the one before it.
+    #[error("the frame does not carry the checksum of the frame before it")]
+    Chain,
+    /// Events are missing between two frames, or stand there twice.
+    #[error("the frame begins with event {found}")]
+    Gap {
+        /// The sequence that stands there.
+        found: Sequence,
+    },
+    /// A file between others, or the first one, is not there.
+    #[error("the segment that holds this event is missing")]
+    MissingSegment,
+    /// The log ends before the snapshot that was made from it.
+    #[error("the log ends before event {snapshot}, which a snapshot was made from")]
+    EndsBeforeSnapshot {
+        /// The snapshot's last event.
+        snapshot: Sequence,
+    },
+    /// A frame of another data directory.
+    #[error("the frame belongs to data directory {found:016x}")]
+    OtherDirectory {
+        /// The directory that it names.
+        found: u64,
+    },
+    /// A frame of another partition.
+    #[error("the frame belongs to partition {found}")]
+    OtherPartition {
+        /// The partition that it names.
+        found: u16,
+    },
+    /// A frame of an epoch that ended before, or has not begun.
+    #[error("the frame is of epoch {found}, which cannot follow here")]
+    Epoch {
+        /// The epoch that it names.
+        found: Epoch,
+    },
+    /// A frame of a format that this program does not know.
+    #[error("the frame has format version {found}; a newer doorbuster wrote it")]
+    Version {
+        /// The version that it names.
+        found: u16,
+    },
+    /// A frame's events cannot be read, although its checksum is good.
+    #[error("an event cannot be read: {0}")]
+    Event(Malformed),
+    /// No snapshot can be read, and the log does not reach back to the first event.
+    #[error("no snapshot can be read, and the log before this event is gone")]
+    NoSnapshot,
+    /// A snapshot cannot be read.
+    #[error("the snapshot does not match its checksum, or is no snapshot of this log")]
+    Snapshot,
+    /// Replaying the log does not give the state that a snapshot holds.
+    #[error("replaying the log up to here does not give the snapshot's state")]
+    SnapshotDisagrees,
+}
+
+/// Which log this is. Stands in every frame and in every snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// The random id of the data directory.
+    pub directory: u64,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The reign in which frames are written from now on.
+    pub epoch: Epoch,
+}

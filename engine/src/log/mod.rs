@@ -1,0 +1,41 @@
+//! The log of one partition: what was decided, on disk, in order.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`frame`] | the bytes of one batch: header, checksums, padding |
+//! | `segments` | the files of a log and their names |
+//! | `window` | a file and the part of it that was read last |
+//! | `walk` | reading frames in order; what is a torn tail and what is damage |
+//! | `recovery` | from a directory to a state and a log that can be appended to |
+//! | `writer` | [`Log`]: append, rotate, seal; the first failure is the last |
+//! | `room` | filling segments with zeros ahead of use; a full disk |
+//! | `feed` | reading what is durable, from any sequence that is retained |
+//! | `retention` | letting go of segments that nobody needs |
+//! | `snapshots` | states on disk, and the thread that makes them |
+//! | [`inspect`] | verify, stats, dump, tail: for tools, beside a live engine |
+//!
+//! An event that was acknowledged is in a frame that was written in full and synced. The log never
+//! repairs what could have been acknowledged: it cuts off a torn tail, and refuses anything else.
+
+mod config;
+mod error;
+mod feed;
+pub mod frame;
+pub mod inspect;
+mod recovery;
+mod retention;
+mod room;
+mod segments;
+mod snapshot_file;
+mod snapshots;
+mod walk;
+mod window;
+mod writer;
+
+pub use config::LogConfig;
+pub use error::{DamageKind, LogError, LogIdentity};
+pub use feed::{FeedRead, LoggedBatch};
+pub use recovery::{Recovery, TornTail, create};
+pub use retention::Trimmed;
+pub use snapshots::{SnapshotHandle, SnapshotTaken, SnapshotWorker, take_snapshot};
+pub use writer::Log;

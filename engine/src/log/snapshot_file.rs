@@ -1,0 +1,175 @@
+//! A snapshot as a file: 64 bytes that say whose it is, then the state's own format.
+//!
+//! The bytes, little-endian: magic `"DBSN"` u32 · version u16 · partition u16 · epoch u32 ·
+//! reserved u32 · sequence u64 · directory u64 · digest u64 · reserved 20 bytes · CRC-32C of bytes
+//! 0 to 59 u32. The state's format (see `state_machine::snapshot`) carries its own checksum.
+//!
+//! A snapshot is written beside its name, synced, and renamed: a name always has whole content.
+
+use super::error::{LogError, LogIdentity};
+use super::segments::{Listing, Named, snapshot_name, temporary_name};
+use crate::state_machine::{State, snapshot};
+use crate::storage::{File, Immediate, Storage, run_immediate};
+use crc32c::crc32c;
+use doorbuster_protocol::Sequence;
+use doorbuster_protocol::record::{Reader, Write as _};
+use std::io::{self, Read, Write};
+
+const PREAMBLE_BYTES: usize = 64;
+const MAGIC: u32 = u32::from_le_bytes(*b"DBSN");
+const VERSION: u16 = 1;
+/// Bytes gathered for one write.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A state, the snapshot that it came from, and those that could not be read.
+pub(super) struct Base {
+    pub(super) state: State,
+    /// The snapshot's digest, when there was one.
+    pub(super) digest: Option<u64>,
+    /// Newer snapshots that cannot be read, and why.
+    pub(super) unreadable: Vec<(Named, String)>,
+}
+
+/// The newest snapshot that can be read; with none, the empty state.
+pub(super) fn newest<S: Storage>(storage: &S, identity: &LogIdentity, listing: &Listing) -> Base {
+    let mut unreadable = Vec::new();
+    for named in listing.snapshots.iter().rev() {
+        match load(storage, identity, named) {
+            Ok((state, digest)) => return Base { state, digest: Some(digest), unreadable },
+            Err(why) => {
+                tracing::warn!(
+                    file = %storage.path().join(&named.name).display(), why,
+                    "a snapshot cannot be read; going back to the one before it"
+                );
+                unreadable.push((named.clone(), why));
+            }
+        }
+    }
+    Base { state: State::new(identity.partition), digest: None, unreadable }
+}
+
+/// Reads a snapshot: its state, and the digest that was written with it.
+pub(super) fn load<S: Storage>(
+    storage: &S,
+    identity: &LogIdentity,
+    named: &Named,
+) -> Result<(State, u64), String> {
+    let mut file = storage.read_blocking(&named.name).map_err(|error| error.to_string())?;
+    let mut preamble = [0; PREAMBLE_BYTES];
+    file.read_exact(&mut preamble).map_err(|error| error.to_string())?;
+    let digest = check_preamble(&preamble, identity, named.sequence)?;
+    let state = snapshot::read(&mut file, identity.partition).map_err(|error| error.to_string())?;
+    if state.sequence() != named.sequence {
+        return Err(format!("it holds the state after event {}", state.sequence()));
+    }
+    Ok((state, digest))
+}
+
+fn preamble(identity: &LogIdentity, sequence: Sequence, digest: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREAMBLE_BYTES);
+    bytes.put_u32(MAGIC);
+    bytes.put_u16(VERSION);
+    bytes.put_u16(identity.partition.get());
+    bytes.put_u32(identity.epoch.get());
+    bytes.put_u32(0);
+    bytes.put_u64(sequence.get());
+    bytes.put_u64(identity.directory);
+    bytes.put_u64(digest);
+    bytes.put(&[0; 20]);
+    let checksum = crc32c(&bytes);
+    bytes.put_u32(checksum);
+    assert_eq!(bytes.len(), PREAMBLE_BYTES, "the layout is fixed");
+    bytes
+}
+
+fn check_preamble(
+    bytes: &[u8; PREAMBLE_BYTES],
+    identity: &LogIdentity,
+    sequence: Sequence,
+) -> Result<u64, String> {
+    let (fields, checksum) = bytes.split_at(PREAMBLE_BYTES - 4);
+    if checksum != crc32c(fields).to_le_bytes() {
+        return Err("its first 64 bytes do not match their checksum".to_owned());
+    }
+    let mut reader = Reader::new(fields);
+    let mut read = || -> Result<_, doorbuster_protocol::record::Malformed> {
+        let form = (reader.u32()?, reader.u16()?);
+        let partition = reader.u16()?;
+        let (_epoch, _reserved) = (reader.u32()?, reader.u32()?);
+        Ok((form, partition, reader.sequence()?, reader.u64()?, reader.u64()?))
+    };
+    let (form, partition, found, directory, digest) = read().map_err(|error| error.to_string())?;
+    if form != (MAGIC, VERSION) {
+        return Err(format!("it is of format version {}, this program reads {VERSION}", form.1));
+    }
+    if directory != identity.directory || partition != identity.partition.get() {
+        return Err(format!("it belongs to partition {partition} of directory {directory:016x}"));
+    }
+    if found != sequence {
+        return Err(format!("it holds the state after event {found}"));
+    }
+    Ok(digest)
+}
+
+/// Writes a snapshot of `state` under its name, durably. Returns its bytes.
+pub(super) fn write<S: Immediate>(
+    storage: &S,
+    identity: &LogIdentity,
+    state: &State,
+) -> Result<u64, LogError> {
+    let temporary = temporary_name(state.sequence());
+    let name = snapshot_name(state.sequence());
+    let io = |doing, source| LogError::Io { doing, file: storage.path().join(&name), source };
+    let written = write_temporary(storage, identity, state, &temporary);
+    if written.is_err() {
+        // Its space may be what is missing; an error here changes nothing about the first one.
+        let _ = run_immediate(storage.remove(&temporary));
+    }
+    let bytes = written.map_err(|source| io("write", source))?;
+    run_immediate(storage.rename(&temporary, &name)).map_err(|source| io("rename", source))?;
+    run_immediate(storage.sync_directory())
+        .map_err(|source| io("sync the directory of", source))?;
+    Ok(bytes)
+}
+
+fn write_temporary<S: Immediate>(
+    storage: &S,
+    identity: &LogIdentity,
+    state: &State,
+    name: &str,
+) -> io::Result<u64> {
+    let file = run_immediate(storage.create(name))?;
+    let mut out = Out { file: &file, piece: Vec::with_capacity(PIECE_BYTES), offset: 0 };
+    out.write_all(&preamble(identity, state.sequence(), state.digest()))?;
+    snapshot::write(state, &mut out)?;
+    out.flush()?;
+    let bytes = out.offset;
+    run_immediate(file.sync())?;
+    Ok(bytes)
+}
+
+/// Gathers bytes into large writes, one behind the other.
+struct Out<'a, F> {
+    file: &'a F,
+    piece: Vec<u8>,
+    offset: u64,
+}
+
+impl<F: File> Write for Out<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        self.piece.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        let mut buffer = self.file.buffer(self.piece.len());
+        buffer.as_mut().copy_from_slice(&self.piece);
+        let written = run_immediate(self.file.write_at(buffer, self.offset))?;
+        crate::storage::check_complete(written, self.piece.len())?;
+        self.offset += written as u64;
+        self.piece.clear();
+        Ok(())
+    }
+}

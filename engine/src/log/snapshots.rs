@@ -1,0 +1,256 @@
+//! Making snapshots without the hot path: a thread replays closed segments onto the last snapshot.
+//!
+//! The thread reads and writes the log's directory with blocking calls, at low priority, one log at
+//! a time. It keeps no state between two snapshots, so that memory is needed only while it works.
+//! Two snapshots are kept: should the newest be damaged, the one before it serves, with more of
+//! the log to replay. A snapshot that cannot be made is no fault of the log: it is tried again
+//! when the next segment closes.
+
+use super::error::{LogError, LogIdentity};
+use super::recovery::apply_frame;
+use super::segments::{Listing, missing};
+use super::snapshot_file::{self, newest};
+use super::walk::{Step, Walk};
+use super::writer::Log;
+use crate::storage::{Immediate, StdDisk, Storage, run_immediate};
+use doorbuster_protocol::Sequence;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+/// Niceness of the snapshot thread: it takes what the cores leave.
+const NICENESS: i32 = 10;
+/// Snapshots that are kept.
+const KEPT: usize = 2;
+
+/// How far the snapshots of one log go. Shared by the log and the snapshot thread.
+#[derive(Debug, Default)]
+pub(super) struct SnapshotState {
+    newest: AtomicU64,
+    covered: AtomicU64,
+    /// The first sequence of the current segment when the last snapshot was asked for.
+    asked: AtomicU64,
+    is_busy: AtomicBool,
+}
+
+impl SnapshotState {
+    pub(super) fn new(newest: Sequence, covered: Sequence) -> Self {
+        Self {
+            newest: AtomicU64::new(newest.get()),
+            covered: AtomicU64::new(covered.get()),
+            ..Self::default()
+        }
+    }
+    /// Up to where segments can go: the last event of the snapshot before the newest.
+    pub(super) fn covered(&self) -> Sequence {
+        Sequence::new(self.covered.load(Ordering::Acquire))
+    }
+    fn newest(&self) -> Sequence {
+        Sequence::new(self.newest.load(Ordering::Acquire))
+    }
+    fn note(&self, taken: &SnapshotTaken) {
+        self.newest.store(taken.newest.get(), Ordering::Release);
+        self.covered.store(taken.covered.get(), Ordering::Release);
+    }
+}
+
+/// What one snapshot came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotTaken {
+    /// Its last event.
+    pub newest: Sequence,
+    /// The last event of the one before it; zero when there was none.
+    pub covered: Sequence,
+    /// Its bytes; zero when there was nothing new to write.
+    pub bytes: u64,
+}
+
+/// Replays closed segments up to before `until`, and writes the snapshot of what comes out.
+///
+/// `until` is the first sequence of the segment that is being written. Safe beside a running log.
+pub fn take_snapshot<S: Immediate>(
+    storage: &S,
+    identity: LogIdentity,
+    until: Sequence,
+) -> Result<SnapshotTaken, LogError> {
+    let listing = run_immediate(Listing::read(storage))?;
+    let mut base = newest(storage, &identity, &listing);
+    let covered = base.state.sequence();
+    let mut taken = SnapshotTaken { newest: covered, covered: Sequence::ZERO, bytes: 0 };
+    if covered.next() >= until {
+        let kept = listing.snapshots.iter().map(|named| named.sequence);
+        taken.covered = kept.filter(|sequence| *sequence < covered).max().unwrap_or_default();
+        return Ok(taken);
+    }
+    let from = listing.segment_of(covered.next());
+    let closed = listing.segments.partition_point(|segment| segment.sequence < until);
+    let Some(from) = from else {
+        return Err(missing(storage.path().to_owned(), covered.next()));
+    };
+    let segments = listing.segments[from..closed].to_vec();
+    let mut walk = Walk::new(storage.clone(), identity, segments, Some(until));
+    while run_immediate(walk.step())? == Step::Frame {
+        apply_frame(&walk, &mut base.state)?;
+    }
+    assert_eq!(base.state.sequence().next(), until, "closed segments end where the next begins");
+    taken.bytes = snapshot_file::write(storage, &identity, &base.state)?;
+    taken.newest = base.state.sequence();
+    taken.covered = covered;
+    forget_old(storage, covered)?;
+    Ok(taken)
+}
+
+/// Removes every snapshot but the newest and the one at `base`, and unfinished ones.
+fn forget_old<S: Immediate>(storage: &S, base: Sequence) -> Result<(), LogError> {
+    let listing = run_immediate(Listing::read(storage))?;
+    let newest = listing.snapshots.last().map(|named| named.sequence);
+    let keeps = |sequence| Some(sequence) == newest || sequence == base;
+    let old = listing.snapshots.iter().filter(|named| !keeps(named.sequence));
+    let names: Vec<&String> = old.map(|named| &named.name).chain(&listing.temporary).collect();
+    debug_assert!(listing.snapshots.iter().filter(|n| keeps(n.sequence)).count() <= KEPT);
+    for name in &names {
+        run_immediate(storage.remove(name)).map_err(|source| LogError::Io {
+            doing: "remove",
+            file: storage.path().join(name),
+            source,
+        })?;
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    run_immediate(storage.sync_directory()).map_err(|source| LogError::Io {
+        doing: "sync",
+        file: storage.path().to_owned(),
+        source,
+    })
+}
+
+impl<S: Storage> Log<S> {
+    /// Tells the log that snapshots were made by somebody else than its own [`SnapshotHandle`].
+    pub fn note_snapshot(&self, taken: &SnapshotTaken) {
+        self.snapshots.note(taken);
+    }
+    /// The last event that a snapshot holds.
+    pub fn snapshot(&self) -> Sequence {
+        self.snapshots.newest()
+    }
+
+    /// Asks for a snapshot when enough segments were closed since the last one.
+    pub(super) fn request_snapshot(&self) {
+        let Some(handle) = &self.config.snapshots else { return };
+        let segments = self.segments.borrow();
+        let until = segments.back().expect("a log has a segment").first;
+        let newest = self.snapshots.newest();
+        let open = segments.len() - segments.partition_point(|segment| segment.first <= newest);
+        drop(segments);
+        // The current segment is among the open ones, and is not closed.
+        if open.saturating_sub(1) < self.config.snapshot_segments
+            || self.snapshots.asked.load(Ordering::Relaxed) == until.get()
+            || self.snapshots.is_busy.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        self.snapshots.asked.store(until.get(), Ordering::Relaxed);
+        let job = Job {
+            path: self.storage.path().to_owned(),
+            identity: self.identity,
+            until,
+            state: Arc::clone(&self.snapshots),
+        };
+        if handle.0.send(Message::Take(job)).is_err() {
+            self.snapshots.is_busy.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// What the snapshot thread is told.
+enum Message {
+    Take(Job),
+    /// Wakes the thread to see that it should stop.
+    Stop,
+}
+
+struct Job {
+    path: PathBuf,
+    identity: LogIdentity,
+    until: Sequence,
+    state: Arc<SnapshotState>,
+}
+
+/// Where logs ask for snapshots. Cheap to clone, and can go to other threads.
+#[derive(Clone)]
+pub struct SnapshotHandle(mpsc::Sender<Message>);
+
+impl std::fmt::Debug for SnapshotHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SnapshotHandle")
+    }
+}
+
+/// The thread that makes snapshots, for all logs of a process.
+///
+/// Dropping it lets the snapshot in the works finish, starts no other, and waits for the thread.
+#[derive(Debug)]
+pub struct SnapshotWorker {
+    handle: SnapshotHandle,
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SnapshotWorker {
+    /// Starts the thread. Panics when the system has no thread to give.
+    pub fn start() -> Self {
+        let (sender, messages) = mpsc::channel();
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&is_stopping);
+        let thread = std::thread::Builder::new()
+            .name("snapshots".to_owned())
+            .spawn(move || {
+                // On Linux this is the niceness of the calling thread alone.
+                let _ = rustix::process::nice(NICENESS);
+                while let Ok(Message::Take(job)) = messages.recv() {
+                    if stops.load(Ordering::Acquire) {
+                        return;
+                    }
+                    job.run();
+                }
+            })
+            .expect("the system has a thread to give");
+        Self { handle: SnapshotHandle(sender), is_stopping, thread: Some(thread) }
+    }
+    /// Where logs ask.
+    pub fn handle(&self) -> SnapshotHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for SnapshotWorker {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::Release);
+        // Other handles may live on, so that the channel stays open: this wakes the thread.
+        let _ = self.handle.0.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Job {
+    fn run(self) {
+        let taken = take_snapshot(&StdDisk::new(&self.path), self.identity, self.until);
+        match taken {
+            Ok(taken) => {
+                self.state.note(&taken);
+                tracing::debug!(
+                    path = %self.path.display(), through = taken.newest.get(), bytes = taken.bytes,
+                    "snapshot taken"
+                );
+            }
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "no snapshot was taken");
+            }
+        }
+        self.state.is_busy.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,344 @@
+//! A partition's directory through glommio: direct I/O over `io_uring` where the disk allows it.
+//!
+//! Log files are written by one direct write with `O_DSYNC`. Raced on this project's reference
+//! machine (2 cores, ext4 on virtio, kernel 6.18, preallocated zeroed files, p50 of a durable
+//! write through glommio 0.9):
+//!
+//! | bytes | direct + fdatasync | direct, `O_DSYNC` | buffered + fdatasync |
+//! |---|---|---|---|
+//! | 4 KiB | 145 µs | 122 µs | 148 µs |
+//! | 16 KiB | 145 µs | 127 µs | 155 µs |
+//! | 64 KiB | 170 µs | 141 µs | 185 µs |
+//! | 256 KiB | 226 µs | 214 µs | 302 µs |
+//! | 1 MiB | 452 µs | 424 µs | 748 µs |
+//!
+//! It saves the second trip through the ring. Where direct I/O is not to be had (tmpfs, some
+//! network and overlay file systems, devices that glommio cannot read in sysfs) a buffered write
+//! and an fdatasync take its place; [`GlommioDisk::probe`] decides once, before any core starts.
+
+use super::{Entry, File, Mode, Storage, block_down, std_disk};
+use doorbuster_protocol::PartitionId;
+use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The thread that tries direct I/O. A panic in it says only that direct I/O is not to be had:
+/// a panic hook that ends the process must let this thread be.
+pub const PROBE_THREAD: &str = "disk-probe";
+
+/// How log files are written and synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Direct writes with `O_DSYNC`.
+    Direct,
+    /// Writes through the page cache, each followed by an fdatasync: slower, as durable.
+    Buffered,
+}
+
+impl fmt::Display for WriteMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct I/O with O_DSYNC",
+            Self::Buffered => "buffered writes with fdatasync",
+        })
+    }
+}
+
+/// A directory, used from inside a glommio executor.
+#[derive(Clone, Debug)]
+pub struct GlommioDisk {
+    path: PathBuf,
+    mode: WriteMode,
+}
+
+impl GlommioDisk {
+    /// The directory of `partition` in the data directory at `root`.
+    pub fn open(root: &Path, partition: PartitionId, mode: WriteMode) -> Self {
+        Self::at(crate::directory::partition_path(root, partition), mode)
+    }
+    /// The directory at `path`, which must exist when it is used.
+    pub fn at(path: impl Into<PathBuf>, mode: WriteMode) -> Self {
+        Self { path: path.into(), mode }
+    }
+
+    /// Finds out whether files under `path` can be written directly, by doing it once.
+    ///
+    /// Runs on a thread of its own, because glommio panics on devices whose sysfs entries it does
+    /// not understand.
+    pub fn probe(path: &Path) -> WriteMode {
+        match probe(path) {
+            Ok(()) => WriteMode::Direct,
+            Err(why) => {
+                tracing::warn!(
+                    path = %path.display(), why,
+                    "no direct I/O here; writing through the page cache with fdatasync instead"
+                );
+                WriteMode::Buffered
+            }
+        }
+    }
+}
+
+fn probe(path: &Path) -> Result<(), String> {
+    let filesystem = rustix::fs::statfs(path).map_err(|error| error.to_string())?;
+    if filesystem.f_type as i64 == libc::TMPFS_MAGIC {
+        return Err("tmpfs ignores O_DIRECT".to_owned());
+    }
+    check_sysfs(path)?;
+    let file = path.join(format!(".probe-{}", std::process::id()));
+    let written = file.clone();
+    let thread = LocalExecutorBuilder::new(Placement::Unbound)
+        .name(PROBE_THREAD)
+        .spawn(move || async move { try_direct(&written).await })
+        .map_err(|error| error.to_string())?;
+    let tried = thread.join();
+    let _ = fs::remove_file(&file);
+    match tried {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn try_direct(path: &Path) -> io::Result<()> {
+    const BYTES: usize = super::BLOCK as usize;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_DSYNC);
+    let file = options.dma_open(path).await.map_err(plain)?;
+    if super::BLOCK % file.alignment() != 0 {
+        return Err(io::Error::other("the device's blocks are larger than 4 KiB"));
+    }
+    let mut buffer = file.alloc_dma_buffer(BYTES);
+    buffer.as_bytes_mut().fill(0x5A);
+    let written = file.write_at(buffer, 0).await.map_err(plain)?;
+    let read = file.read_at_aligned(0, BYTES).await.map_err(plain)?;
+    let same = written == BYTES && read.len() == BYTES && read.iter().all(|byte| *byte == 0x5A);
+    drop(read);
+    file.close().await.map_err(plain)?;
+    if same { Ok(()) } else { Err(io::Error::other("what was written did not read back")) }
+}
+
+/// Reads what glommio will read of the device, in the same way, but without its panics.
+fn check_sysfs(path: &Path) -> Result<(), String> {
+    let device = fs::metadata(path).map_err(|error| error.to_string())?.st_dev();
+    let link = format!("/sys/dev/block/{}:0", rustix::fs::major(device));
+    let queue = match fs::canonicalize(&link) {
+        Ok(directory) => directory.join("queue"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("{link}: {error}")),
+    };
+    let read = |name: &str| {
+        fs::read_to_string(queue.join(name))
+            .map_err(|error| format!("{}: {error}", queue.join(name).display()))
+    };
+    for name in [
+        "rotational",
+        "minimum_io_size",
+        "optimal_io_size",
+        "logical_block_size",
+        "physical_block_size",
+        "max_sectors_kb",
+        "max_segment_size",
+    ] {
+        let text = read(name)?;
+        text.trim_matches('\n')
+            .parse::<isize>()
+            .map_err(|error| format!("{}: {error}", queue.join(name).display()))?;
+    }
+    match read("write_cache")?.trim_matches('\n') {
+        "write back" | "write through" => Ok(()),
+        other => Err(format!("unknown write cache {other:?}")),
+    }
+}
+
+/// The system's error, without glommio's wrapping, so that its code is kept.
+fn plain<T: fmt::Debug>(error: GlommioError<T>) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(format!("{error:?}")),
+    }
+}
+
+impl Storage for GlommioDisk {
+    type File = GlommioFile;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+    async fn list(&self) -> io::Result<Vec<Entry>> {
+        std_disk::list(&self.path)
+    }
+    async fn open(&self, name: &str, mode: Mode) -> io::Result<GlommioFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(mode != Mode::Read);
+        if mode == Mode::Append && self.mode == WriteMode::Direct {
+            options.custom_flags(libc::O_DSYNC);
+        }
+        self.open_with(name, &options, mode == Mode::Append).await
+    }
+    async fn create(&self, name: &str) -> io::Result<GlommioFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        self.open_with(name, &options, false).await
+    }
+    async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        glommio::io::rename(self.path.join(from), self.path.join(to)).await.map_err(plain)
+    }
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        glommio::io::remove(self.path.join(name)).await.map_err(plain)
+    }
+    async fn sync_directory(&self) -> io::Result<()> {
+        let directory = Directory::open(&self.path).await.map_err(plain)?;
+        directory.sync().await.map_err(plain)?;
+        directory.close().await.map_err(plain)
+    }
+    fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
+        std_disk::StdDisk::new(&self.path).read_blocking(name)
+    }
+}
+
+impl GlommioDisk {
+    async fn open_with(
+        &self,
+        name: &str,
+        options: &OpenOptions,
+        appends: bool,
+    ) -> io::Result<GlommioFile> {
+        let path = self.path.join(name);
+        Ok(match self.mode {
+            WriteMode::Direct => {
+                let file = options.dma_open(path).await.map_err(plain)?;
+                GlommioFile::Direct { file, appends }
+            }
+            WriteMode::Buffered => {
+                GlommioFile::Buffered(options.buffered_open(path).await.map_err(plain)?)
+            }
+        })
+    }
+}
+
+/// A file of a [`GlommioDisk`].
+#[derive(Debug)]
+pub enum GlommioFile {
+    /// Direct I/O.
+    Direct {
+        /// The file.
+        file: DmaFile,
+        /// Whether it was opened with `O_DSYNC`.
+        appends: bool,
+    },
+    /// Through the page cache.
+    Buffered(BufferedFile),
+}
+
+/// Memory for a write to a [`GlommioFile`].
+#[derive(Debug)]
+pub enum GlommioBuffer {
+    /// Aligned for direct I/O.
+    Direct(DmaBuffer),
+    /// Anywhere.
+    Buffered(Vec<u8>),
+}
+
+impl AsRef<[u8]> for GlommioBuffer {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Direct(buffer) => buffer.as_bytes(),
+            Self::Buffered(buffer) => buffer,
+        }
+    }
+}
+
+impl AsMut<[u8]> for GlommioBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Direct(buffer) => buffer.as_bytes_mut(),
+            Self::Buffered(buffer) => buffer,
+        }
+    }
+}
+
+impl File for GlommioFile {
+    type Buffer = GlommioBuffer;
+
+    fn buffer(&self, bytes: usize) -> GlommioBuffer {
+        match self {
+            Self::Direct { file, .. } => GlommioBuffer::Direct(file.alloc_dma_buffer(bytes)),
+            Self::Buffered(_) => GlommioBuffer::Buffered(vec![0; bytes]),
+        }
+    }
+    async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() {
+            let at = offset + done as u64;
+            let left = into.len() - done;
+            let read = match self {
+                Self::Direct { file, .. } => file.read_at_aligned(at, left).await,
+                Self::Buffered(file) => file.read_at(at, left).await,
+            }
+            .map_err(plain)?;
+            into[done..done + read.len()].copy_from_slice(&read);
+            // A direct read goes on from a whole block; less than one is the end of the file.
+            let whole = match self {
+                Self::Direct { .. } => block_down(read.len() as u64) as usize,
+                Self::Buffered(_) => read.len(),
+            };
+            if whole == 0 || read.len() != whole {
+                done += read.len();
+                break;
+            }
+            done += whole;
+        }
+        Ok(done)
+    }
+    async fn write_at(&self, buffer: GlommioBuffer, offset: u64) -> io::Result<usize> {
+        match (self, buffer) {
+            (Self::Direct { file, .. }, GlommioBuffer::Direct(buffer)) => {
+                file.write_at(buffer, offset).await
+            }
+            (Self::Buffered(file), GlommioBuffer::Buffered(buffer)) => {
+                file.write_at(buffer, offset).await
+            }
+            _ => panic!("a buffer goes to a file of the mode that it was made for"),
+        }
+        .map_err(plain)
+    }
+    async fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::Direct { file, .. } => file.fdatasync().await,
+            Self::Buffered(file) => file.fdatasync().await,
+        }
+        .map_err(plain)
+    }
+    async fn write_durable(&self, buffer: GlommioBuffer, offset: u64) -> io::Result<()> {
+        let expected = buffer.as_ref().len();
+        let written = self.write_at(buffer, offset).await?;
+        super::check_complete(written, expected)?;
+        match self {
+            Self::Direct { appends: true, .. } => Ok(()),
+            Self::Direct { .. } | Self::Buffered(_) => self.sync().await,
+        }
+    }
+    async fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let reserved = match self {
+            Self::Direct { file, .. } => file.pre_allocate(bytes, true).await,
+            Self::Buffered(file) => file.pre_allocate(bytes, true).await,
+        };
+        match reserved.map_err(plain) {
+            // A file system that cannot reserve shows its fullness at the write instead.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            other => other,
+        }
+    }
+    async fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::Direct { file, .. } => file.file_size().await,
+            Self::Buffered(file) => file.file_size().await,
+        }
+        .map_err(plain)
+    }
+}
