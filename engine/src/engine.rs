@@ -374,7 +374,7 @@ impl CoreStart {
     ) -> Result<(Log<GlommioDisk>, crate::state_machine::State), LogError> {
         let identity =
             LogIdentity { directory: self.map.directory, partition: id, epoch: self.map.epoch };
-        let disk = GlommioDisk::open(&self.root, id, self.write_mode).await?;
+        let disk = GlommioDisk::open(&self.root, id, self.write_mode);
         let config = LogConfig {
             segment_bytes: self.config.segment_bytes,
             snapshots: Some(self.snapshots.clone()),
