@@ -21,9 +21,6 @@ type Step = [u8; 8];
 fn product(byte: u8) -> ProductId {
     ProductId::from_bytes([byte % 3; 16])
 }
-fn buyer(byte: u8) -> BuyerId {
-    BuyerId::from_bytes([byte % 6; 16])
-}
 
 /// Both machines, side by side.
 struct Story {
@@ -49,15 +46,30 @@ impl Story {
         }
     }
 
+    /// One of a handful of buyers. New ones come as time goes by, or all would be at their limit.
+    fn buyer(&self, byte: u8) -> BuyerId {
+        let mut id = [byte % 6; 16];
+        id[..4].copy_from_slice(&self.era().to_le_bytes());
+        BuyerId::from_bytes(id)
+    }
+    fn key(&self, byte: u8) -> IdempotencyKey {
+        let mut id = [byte % 64 | 1; 16];
+        id[..4].copy_from_slice(&self.era().to_le_bytes());
+        IdempotencyKey::from_bytes(id)
+    }
+    fn era(&self) -> u32 {
+        self.events.len() as u32 / 128
+    }
+
     fn step(&mut self, step: Step) {
         let [kind, a, b, c, d, e, f, _] = step;
         match kind {
             0..120 => self.run(&Command::Place(Place {
                 product: product(a),
-                buyer: buyer(b),
+                buyer: self.buyer(b),
                 key: match c % 3 {
                     0 => IdempotencyKey::NONE,
-                    _ => IdempotencyKey::from_bytes([d | 1; 16]),
+                    _ => self.key(d),
                 },
                 quantity: Quantity::new(u32::from(1 + e % 4)).expect("in range"),
                 waitlist: f % 3 != 0,
@@ -68,12 +80,12 @@ impl Story {
             }
             145..185 => {
                 let order = self.some_order(a, b);
-                let buyer = (c % 4 == 0).then(|| buyer(d));
+                let buyer = (c % 4 == 0).then(|| self.buyer(d));
                 self.run(&Command::Cancel { order, buyer });
             }
             185..195 => self.define(a, b, [c, d, e, f]),
             195..205 => {
-                self.run(&Command::Restock { product: product(a), units: u32::from(1 + b % 7) });
+                self.run(&Command::Restock { product: product(a), units: u32::from(1 + b % 5) });
             }
             205..211 => {
                 self.run(&Command::Withdraw { product: product(a), units: u32::from(1 + b % 4) });
@@ -88,8 +100,8 @@ impl Story {
                 self.run(&Command::Acknowledge { consumer: a % 16 / 7, through });
             }
             228..230 => self.restore(),
-            230..234 => self.now = self.now.plus_seconds(u32::from(a) * 600),
-            234..238 => {
+            230 => self.now = self.now.plus_seconds(u32::from(a) * 600),
+            231..238 => {
                 // A clock that steps back: the state machine does not care.
                 let back = u64::from(a) * SECOND;
                 self.now = Timestamp::from_micros(self.now.micros() - back);
@@ -110,11 +122,15 @@ impl Story {
             _ => Timestamp::NONE,
         };
         let currency = if c % 8 == 0 { Currency::parse("EUR") } else { Some(Currency::USD) };
+        let committed = match self.state.product(product(a)) {
+            Outcome::Product(view) => view.held + view.sold,
+            _ => 0,
+        };
         let define = Define {
             product: product(a),
             price: has(0).then_some(u64::from(c)),
             currency: currency.filter(|_| has(1)),
-            stock: (has(2) || has(0)).then_some(u32::from(d % 12)),
+            stock: (has(2) || has(0)).then_some((committed + u32::from(d % 8)).saturating_sub(1)),
             opens_at: has(3).then(|| window(e)),
             closes_at: has(4).then(|| window(f)),
             limit_per_buyer: has(5).then_some(u32::from(c % 8)),
@@ -130,7 +146,7 @@ impl Story {
         let index = self.known.len().checked_sub(1 + back % self.known.len().max(1));
         match index {
             Some(index) => self.known[index],
-            None => OrderId::new(self.now, partition(), buyer(a), Sequence::new(1)),
+            None => OrderId::new(self.now, partition(), self.buyer(a), Sequence::new(1)),
         }
     }
 
@@ -175,7 +191,7 @@ impl Story {
         let expected = self.twin.units_of_buyers();
         assert!(units.into_iter().eq(expected.into_iter().map(|((p, b), n)| (p, b, n))));
         for id in self.known.iter().rev().take(40) {
-            let someone = Some(buyer(id.as_bytes()[15]));
+            let someone = Some(self.buyer(id.as_bytes()[15]));
             assert_eq!(self.state.order(*id, None), self.twin.order(*id, None));
             assert_eq!(self.state.order(*id, someone), self.twin.order(*id, someone));
         }
