@@ -263,12 +263,8 @@ impl Engine {
                 first.get_or_insert(error);
             }
         }
-        let failure = self
-            .shared
-            .failure
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
+        let failure =
+            self.shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         match failure.or(first) {
             Some(error) => Err(error),
             None => Ok(()),

@@ -14,10 +14,13 @@
 //! | [`fitness`] | whether this machine can run it |
 //! | `signal` | wake-ups between tasks of one core |
 
+mod core;
 pub mod directory;
+pub mod engine;
 pub mod fitness;
 pub mod log;
 pub mod metrics;
+mod net;
 pub mod partition;
 pub mod signal;
 pub mod state_machine;

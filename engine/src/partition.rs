@@ -52,6 +52,8 @@ struct Waiting {
 pub struct LogRoom {
     /// Bytes of events that the open batch may reach.
     pub batch_bytes: usize,
+    /// Whether waiting will not make more room: what does not fit is refused.
+    pub disk_full: bool,
     /// Whether more of the log than allowed waits for its consumers.
     pub above_high_water: bool,
 }
@@ -81,7 +83,7 @@ impl Partition {
             durable,
             last_fact: durable,
             waiting: VecDeque::new(),
-            room: LogRoom { batch_bytes: 0, above_high_water: false },
+            room: LogRoom { batch_bytes: 0, disk_full: false, above_high_water: false },
             draining: false,
             acknowledged_by_consumers: [Sequence::ZERO; limits::CONSUMERS_MAX as usize],
             state,
@@ -170,7 +172,11 @@ impl Partition {
             }
             apply(&mut self.state, &event);
             self.open.count += 1;
-            assert_eq!(self.state.sequence(), self.open.last(), "events and sequences march together");
+            assert_eq!(
+                self.state.sequence(),
+                self.open.last(),
+                "events and sequences march together"
+            );
             if !matches!(command, Command::Acknowledge { .. }) {
                 self.last_fact = self.state.sequence();
             }
@@ -229,9 +235,11 @@ impl Partition {
         }
     }
 
-    /// Whether the open batch is so long that taking more has to wait for the disk.
+    /// Whether taking more should wait for the disk: for the batch that is being written, or for
+    /// space that is being made ready. A full disk makes nobody wait, it refuses.
     pub fn is_full(&self) -> bool {
-        self.open.events.len() + limits::EVENT_BYTES_MAX > limits::BATCH_BYTES_MAX
+        !self.room.disk_full
+            && self.open.events.len() + limits::EVENT_BYTES_MAX > self.room.batch_bytes
     }
     /// Whether there is something to write.
     pub fn has_open_batch(&self) -> bool {
@@ -243,6 +251,10 @@ impl Partition {
         assert!(self.open.count > 0, "a batch is taken when there is one");
         assert_eq!(self.open.first, self.durable.next(), "one batch is written at a time");
         let first = self.open.last().next();
+        // What this batch takes of the log's room is gone for the next one, until the log says
+        // what is left.
+        let taken = crate::log::frame::frame_bytes(self.open.events.len()) as usize;
+        self.room.batch_bytes = self.room.batch_bytes.saturating_sub(taken);
         std::mem::replace(&mut self.open, Batch { first, count: 0, events: spare })
     }
 

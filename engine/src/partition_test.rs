@@ -4,7 +4,8 @@ use super::*;
 use doorbuster_protocol::command::{Define, Place};
 use doorbuster_protocol::{BuyerId, IdempotencyKey, ProductId, Quantity};
 
-const ROOM: LogRoom = LogRoom { batch_bytes: limits::BATCH_BYTES_MAX, above_high_water: false };
+const ROOM: LogRoom =
+    LogRoom { batch_bytes: limits::BATCH_BYTES_MAX, disk_full: false, above_high_water: false };
 
 fn shoe() -> ProductId {
     ProductId::parse("shoe").expect("a name")
@@ -98,11 +99,15 @@ fn a_log_without_room_refuses_and_nothing_happens() {
     partition.ask(&define(5), to(1), at(1));
     commit(&mut partition);
     let digest = partition.state().digest();
-    partition.set_room(LogRoom { batch_bytes: 0, ..ROOM });
+    partition.set_room(LogRoom { batch_bytes: 0, disk_full: true, ..ROOM });
     assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
     assert!(!partition.has_open_batch());
+    assert!(!partition.is_full(), "a full disk refuses, and makes nobody wait");
     assert_eq!(partition.state().digest(), digest);
-    assert!(matches!(partition.ask(&read(), to(3), at(1)), Some(Outcome::Product(_))), "reads go on");
+    assert!(
+        matches!(partition.ask(&read(), to(3), at(1)), Some(Outcome::Product(_))),
+        "reads go on"
+    );
     partition.set_room(ROOM);
     assert_eq!(partition.ask(&place(1), to(4), at(1)), None, "there is room again");
 }

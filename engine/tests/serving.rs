@@ -33,7 +33,7 @@ fn an_order_survives_a_restart_with_its_key() {
     running.stop();
 
     let running = Running::start(config(data.path(), 2));
-    let mut client = Client::connect(running.address());
+    let client = Client::connect(running.address());
     let owner = client.map().owner_of(first.order.partition()).expect("owned");
     let mut client = Client::connect(running.engine().addresses()[usize::from(owner)]);
     assert_eq!(client.ask(shoe, place("shoe", 1, Some("k"))), Outcome::Replayed(first));
@@ -41,10 +41,7 @@ fn an_order_survives_a_restart_with_its_key() {
     assert_eq!(client.ask(shoe, place("shoe", 3, None)), Outcome::SoldOut);
     let cancel = Command::Cancel { order: second.order, buyer: Some(buyer(2)) };
     assert!(matches!(client.ask_order(second.order, cancel), Outcome::Cancelled(_)));
-    assert_eq!(
-        client.ask_order(second.order, cancel),
-        Outcome::OrderFinal(OrderStatus::Cancelled)
-    );
+    assert_eq!(client.ask_order(second.order, cancel), Outcome::OrderFinal(OrderStatus::Cancelled));
     assert!(matches!(client.ask(shoe, place("shoe", 3, None)), Outcome::Placed(_)));
     running.stop();
 }
@@ -98,10 +95,7 @@ fn a_feed_delivers_every_event_once_and_from_anywhere() {
     for (index, (from, sequence, event)) in client.feed.events.iter().enumerate() {
         assert_eq!(*from, partition);
         assert_eq!(sequence.get(), index as u64 + 1, "dense, in order, once");
-        assert!(matches!(
-            (index, &event.fact),
-            (0, Fact::Defined { .. }) | (1.., Fact::Placed(_))
-        ));
+        assert!(matches!((index, &event.fact), (0, Fact::Defined { .. }) | (1.., Fact::Placed(_))));
     }
     let mut late = Client::connect(running.address());
     late.session().subscribe(partition, 0, Sequence::new(7_777));

@@ -21,6 +21,7 @@ impl<S: Storage> Core<S> {
             }
             let batch = owned.partition.borrow_mut().take_batch(std::mem::take(&mut spare));
             let began = Instant::now();
+            let bytes_before = owned.log.bytes_appended();
             owned.writing.set(true);
             let appended = owned.log.append(batch.first, batch.count, &batch.events).await;
             owned.writing.set(false);
@@ -33,6 +34,7 @@ impl<S: Storage> Core<S> {
             let metrics = self.core_metrics();
             metrics.commit_duration_us.observe(began.elapsed().as_micros() as u64);
             metrics.batch_events.observe(u64::from(batch.count));
+            metrics.log_bytes.fetch_add(owned.log.bytes_appended() - bytes_before, Relaxed);
             metrics.log_events.fetch_add(u64::from(batch.count), Relaxed);
             let through = batch.last();
             spare = owned.tail.borrow_mut().push(batch);
@@ -83,6 +85,7 @@ impl<S: Storage> Core<S> {
         metrics.unacknowledged_bytes.store(unacknowledged, Relaxed);
         partition.set_room(crate::partition::LogRoom {
             batch_bytes: owned.log.room().min(doorbuster_protocol::limits::BATCH_BYTES_MAX),
+            disk_full: owned.log.wants_room(),
             above_high_water: unacknowledged > self.config.high_water_bytes,
         });
     }

@@ -3,6 +3,7 @@
 
 use super::{Core, Owned, clock};
 use crate::net::Connection;
+use crate::state_machine::Level;
 use crate::storage::Storage;
 use doorbuster_protocol::session::StockLevel;
 use std::rc::Rc;
@@ -70,6 +71,7 @@ impl<S: Storage> Core<S> {
                 return;
             }
             self.refresh_room(&owned);
+            owned.committed.raise();
             metrics.out_of_room.store(u64::from(owned.log.wants_room()), Relaxed);
             owned.upkeep.wait().await;
         }
@@ -80,7 +82,9 @@ impl<S: Storage> Core<S> {
         let mut levels: Vec<StockLevel> = Vec::new();
         for owned in self.owned() {
             let partition = owned.partition.borrow();
-            levels.extend(partition.state().levels());
+            let state = partition.state();
+            let known = state.products().filter_map(|product| state.level(product.product));
+            levels.extend(known.map(level_on_the_wire));
         }
         send_levels(connection, &levels);
     }
@@ -90,7 +94,7 @@ impl<S: Storage> Core<S> {
         for owned in self.owned() {
             let mut partition = owned.partition.borrow_mut();
             for product in partition.take_changed_products() {
-                levels.extend(partition.state().level(product));
+                levels.extend(partition.state().level(product).map(level_on_the_wire));
             }
         }
         for connection in self.connections.all() {
@@ -115,4 +119,9 @@ fn send_levels(connection: &Connection, levels: &[StockLevel]) {
         connection.session.borrow_mut().levels(chunk);
     }
     connection.flush();
+}
+
+fn level_on_the_wire(level: Level) -> StockLevel {
+    let Level { product, stock, available, held, sold, waitlist_free, accepting } = level;
+    StockLevel { product, stock, available, held, sold, waitlist_free, accepting }
 }

@@ -248,11 +248,7 @@ impl<S: Storage> Core<S> {
                 let partition = owned.partition.borrow();
                 (partition.id(), partition.durable(), partition.state().digest())
             };
-            owned
-                .log
-                .seal()
-                .await
-                .map_err(|source| EngineError::Log { partition: id, source })?;
+            owned.log.seal().await.map_err(|source| EngineError::Log { partition: id, source })?;
             tracing::debug!(
                 partition = id.get(),
                 sequence = sequence.get(),

@@ -5,7 +5,6 @@ use crate::net::Connection;
 use crate::partition::ReplyTo;
 use crate::storage::Storage;
 use doorbuster_protocol::command::{Ask, Command, Read, Request};
-use doorbuster_protocol::frame::Kind;
 use doorbuster_protocol::outcome::Reply;
 use doorbuster_protocol::session::{ClientMessage, Requests, SessionError};
 use doorbuster_protocol::{Outcome, PartitionId, Timestamp};
@@ -98,11 +97,11 @@ impl<S: Storage> Core<S> {
             }
             Some(ClientMessage::Subscribe { partition, consumer: _, from }) => {
                 let Some(owned) = self.owner(partition) else {
-                    return Err(SessionError::OutOfOrder(Kind::Subscribe));
+                    return Err(SessionError::OutOfOrder);
                 };
                 let mut feeds = connection.feeds.borrow_mut();
                 if feeds.contains(&partition) {
-                    return Err(SessionError::OutOfOrder(Kind::Subscribe));
+                    return Err(SessionError::OutOfOrder);
                 }
                 feeds.push(partition);
                 Ok(Step::Feed(Rc::clone(owned), from))
@@ -112,7 +111,7 @@ impl<S: Storage> Core<S> {
                     epoch == self.map.epoch
                         && owned.partition.borrow_mut().acknowledge(consumer, through)
                 });
-                if known { Ok(Step::Served) } else { Err(SessionError::OutOfOrder(Kind::Acknowledge)) }
+                if known { Ok(Step::Served) } else { Err(SessionError::OutOfOrder) }
             }
             Some(ClientMessage::WatchStock) => {
                 connection.watches_stock.set(true);
@@ -141,11 +140,11 @@ impl<S: Storage> Core<S> {
                     let to = ReplyTo { connection: connection.number, correlation };
                     let mut partition = owned.partition.borrow_mut();
                     let outcome = partition.ask(&request, to, now);
-                    if partition.is_full() {
-                        full = Some(Rc::clone(owned));
-                    }
                     if partition.has_open_batch() {
                         owned.work.raise();
+                        if partition.is_full() {
+                            full = Some(Rc::clone(owned));
+                        }
                     }
                     outcome
                 }

@@ -68,8 +68,7 @@ impl Connection {
 
     /// Whether so much waits that nothing more should be read or fed.
     pub(crate) fn is_congested(&self) -> bool {
-        self.in_flight.get() + limits::COMMANDS_PER_FRAME_MAX
-            > limits::IN_FLIGHT_PER_CONNECTION_MAX
+        self.in_flight.get() + limits::COMMANDS_PER_FRAME_MAX > limits::IN_FLIGHT_PER_CONNECTION_MAX
             || self.output_bytes() > limits::CONNECTION_OUTPUT_MAX
     }
 

@@ -1,6 +1,7 @@
 //! A blocking client over the protocol's session, and engines that listen on free ports.
 
 use doorbuster_engine::engine::{Engine, EngineConfig, Stopper};
+use doorbuster_engine::log::LogConfig;
 use doorbuster_protocol::command::{Ask, Command, Define, Place, Read, Request};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::session::{ClientSession, ServerMessage, SessionError, StockLevel};
@@ -13,33 +14,37 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-pub fn key() -> PreSharedKey {
+pub(crate) fn key() -> PreSharedKey {
     PreSharedKey::new([7; 32])
 }
 
-pub fn config(data: &Path, cores: usize) -> EngineConfig {
-    EngineConfig { cores, segment_bytes: 1 << 20, ..EngineConfig::new(data.to_owned(), key()) }
+pub(crate) fn config(data: &Path, cores: usize) -> EngineConfig {
+    EngineConfig {
+        cores,
+        segment_bytes: LogConfig::SEGMENT_BYTES_MIN,
+        ..EngineConfig::new(data.to_owned(), key())
+    }
 }
 
 /// An engine that is drained when the test is done with it.
-pub struct Running {
+pub(crate) struct Running {
     engine: Option<Engine>,
     stopper: Stopper,
 }
 
 impl Running {
-    pub fn start(config: EngineConfig) -> Self {
+    pub(crate) fn start(config: EngineConfig) -> Self {
         let engine = Engine::start(config).expect("the engine starts");
         let stopper = engine.stopper();
         Self { engine: Some(engine), stopper }
     }
-    pub fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         self.engine.as_ref().expect("it runs")
     }
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.engine().addresses()[0]
     }
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.stopper.stop();
         self.engine.take().expect("it runs").join().expect("it drains");
     }
@@ -56,27 +61,27 @@ impl Drop for Running {
 
 /// What a feed delivered.
 #[derive(Default)]
-pub struct Feed {
-    pub events: Vec<(PartitionId, Sequence, Event)>,
-    pub gone: Option<(PartitionId, Sequence)>,
+pub(crate) struct Feed {
+    pub(crate) events: Vec<(PartitionId, Sequence, Event)>,
+    pub(crate) gone: Option<(PartitionId, Sequence)>,
 }
 
 /// One connection to one core.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     session: ClientSession,
-    pub answers: HashMap<u64, Outcome>,
-    pub feed: Feed,
-    pub levels: BTreeMap<ProductId, StockLevel>,
-    pub goodbye: bool,
+    pub(crate) answers: HashMap<u64, Outcome>,
+    pub(crate) feed: Feed,
+    pub(crate) levels: BTreeMap<ProductId, StockLevel>,
+    pub(crate) goodbye: bool,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::connect_with(address, &key()).expect("the handshake succeeds")
     }
 
-    pub fn connect_with(address: SocketAddr, key: &PreSharedKey) -> Result<Self, SessionError> {
+    pub(crate) fn connect_with(address: SocketAddr, key: &PreSharedKey) -> Result<Self, SessionError> {
         let stream = TcpStream::connect(address).expect("the core listens");
         stream.set_nodelay(true).expect("a socket option");
         let mut nonce = [0; 32];
@@ -96,22 +101,22 @@ impl Client {
         Ok(client)
     }
 
-    pub fn map(&self) -> PartitionMap {
+    pub(crate) fn map(&self) -> PartitionMap {
         self.session.map().expect("it is welcomed").clone()
     }
-    pub fn session(&mut self) -> &mut ClientSession {
+    pub(crate) fn session(&mut self) -> &mut ClientSession {
         &mut self.session
     }
 
     /// Writes whatever the session puts out. A closed socket shows when reading.
-    pub fn send(&mut self) {
+    pub(crate) fn send(&mut self) {
         self.session.flush();
         let output = std::mem::take(self.session.output());
         let _ = self.stream.write_all(&output);
     }
 
     /// Blocks for more bytes and takes all messages in them. Panics when the connection ends.
-    pub fn receive(&mut self) -> Result<(), SessionError> {
+    pub(crate) fn receive(&mut self) -> Result<(), SessionError> {
         let mut bytes = vec![0; 64 << 10];
         let read = self.stream.read(&mut bytes).expect("the core answers");
         if read == 0 {
@@ -149,7 +154,7 @@ impl Client {
         Ok(())
     }
 
-    pub fn receive_until(&mut self, mut done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn receive_until(&mut self, mut done: impl FnMut(&Self) -> bool) {
         while !done(self) {
             self.receive().expect("the session holds");
         }
@@ -159,7 +164,7 @@ impl Client {
         self.session.request(&Request { partition, deadline: Timestamp::NONE, ask })
     }
 
-    pub fn enqueue(&mut self, product: ProductId, command: Command) -> u64 {
+    pub(crate) fn enqueue(&mut self, product: ProductId, command: Command) -> u64 {
         let partition = self.map().partitions.partition_of(product);
         self.request(partition, Ask::Command(command))
     }
@@ -170,42 +175,42 @@ impl Client {
         self.answers.remove(&correlation).expect("it was received")
     }
 
-    pub fn ask(&mut self, product: ProductId, command: Command) -> Outcome {
+    pub(crate) fn ask(&mut self, product: ProductId, command: Command) -> Outcome {
         let correlation = self.enqueue(product, command);
         self.answer_to(correlation)
     }
 
-    pub fn ask_order(&mut self, order: OrderId, command: Command) -> Outcome {
+    pub(crate) fn ask_order(&mut self, order: OrderId, command: Command) -> Outcome {
         let correlation = self.request(order.partition(), Ask::Command(command));
         self.answer_to(correlation)
     }
 
-    pub fn read_order(&mut self, order: OrderId) -> Outcome {
+    pub(crate) fn read_order(&mut self, order: OrderId) -> Outcome {
         let ask = Ask::Read(Read::Order { order, buyer: None });
         let correlation = self.request(order.partition(), ask);
         self.answer_to(correlation)
     }
 
-    pub fn read_product(&mut self, product: ProductId) -> Outcome {
+    pub(crate) fn read_product(&mut self, product: ProductId) -> Outcome {
         let partition = self.map().partitions.partition_of(product);
         let correlation = self.request(partition, Ask::Read(Read::Product { product }));
         self.answer_to(correlation)
     }
 }
 
-pub fn product(name: &str) -> ProductId {
+pub(crate) fn product(name: &str) -> ProductId {
     ProductId::parse(name).expect("a name")
 }
 
-pub fn buyer(number: u32) -> BuyerId {
+pub(crate) fn buyer(number: u32) -> BuyerId {
     BuyerId::parse(&format!("buyer-{number}")).expect("a name")
 }
 
-pub fn define(name: &str, stock: u32) -> Define {
+pub(crate) fn define(name: &str, stock: u32) -> Define {
     Define { price: Some(1_999), stock: Some(stock), ..Define::new(product(name)) }
 }
 
-pub fn place(name: &str, number: u32, key: Option<&str>) -> Command {
+pub(crate) fn place(name: &str, number: u32, key: Option<&str>) -> Command {
     let (product, buyer) = (product(name), buyer(number));
     Command::Place(Place {
         product,
