@@ -42,7 +42,7 @@ mod refusal;
 mod render;
 mod router;
 mod service;
-mod time;
+pub mod time;
 mod worker;
 
 pub use admin::{Admin, AdminPages};

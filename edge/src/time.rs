@@ -20,7 +20,7 @@ pub(crate) fn now() -> Timestamp {
 
 /// Appends `at` as RFC 3339 in UTC. The fraction has 0, 3 or 6 digits: as many as say it exactly.
 /// Times after 9999 are written as its last microsecond.
-pub(crate) fn write_rfc3339(at: Timestamp, out: &mut Vec<u8>) {
+pub fn write_rfc3339(at: Timestamp, out: &mut Vec<u8>) {
     let at = at.micros().min(END_SECONDS as u64 * SECOND_US - 1);
     let (seconds, micros) = ((at / SECOND_US) as i64, (at % SECOND_US) as u32);
     let (year, month, day) = civil_from_days(seconds / DAY_SECONDS);
