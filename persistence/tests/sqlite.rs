@@ -12,6 +12,16 @@ use std::time::Duration;
 const IDENTITY: StoreIdentity =
     StoreIdentity { directory: 7, partitions: PartitionCount::new(2).unwrap() };
 
+/// A seed by chance, or the one that is to be run again.
+fn seed() -> u64 {
+    let seed = std::env::var("DOORBUSTER_SEED")
+        .map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed is a number"));
+    println!(
+        "replay: DOORBUSTER_SEED={seed} cargo nextest run -p doorbuster-persistence --test sqlite"
+    );
+    seed
+}
+
 fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path).expect("the store opens")
 }
@@ -33,14 +43,13 @@ async fn it_conforms() {
         });
         open
     };
-    conformance::run(fresh, fastrand::u64(..)).await;
+    conformance::run(fresh, seed()).await;
 }
 
 /// What a crash leaves: the files as they are in the middle of a transaction.
 #[tokio::test]
 async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = seed();
     let mut history = History::new(seed, 2);
     let steps: Vec<_> = (0..2_000).map(|_| history.step()).collect();
     let mut random = fastrand::Rng::with_seed(seed);

@@ -241,7 +241,6 @@ pub fn batches(steps: &[Step], random: &mut fastrand::Rng, steps_max: usize) -> 
 
 /// Batches are written, written again by mistake, and the store is closed and opened in between.
 pub(super) async fn random_histories_match_the_model(open: &Open, seed: u64) {
-    println!("random histories, seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut history = History::new(seed, PARTITIONS);
     let steps: Vec<_> = (0..5_000).map(|_| history.step()).collect();

@@ -39,6 +39,7 @@ const PARTITIONS: u16 = 4;
 
 /// Runs every test, each on a store of its own that `fresh` gives. `seed` drives the random ones.
 pub async fn run(mut fresh: impl FnMut() -> Open, seed: u64) {
+    println!("conformance, seed {seed}");
     cases::claims(&fresh()).await;
     cases::a_batch_is_written_once(&fresh()).await;
     cases::a_refused_batch_leaves_nothing(&fresh()).await;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 /// Writes `count` orders of three buyers over all partitions, many of them in one microsecond.
 async fn crowd(store: &dyn Store, count: u64, seed: u64) -> Vec<crate::rows::OrderRow> {
-    println!("pages, seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut rows = Vec::new();
     for number in 0..PARTITIONS {

@@ -51,10 +51,13 @@ pub(super) struct Feed<'a> {
 impl Feed<'_> {
     /// Runs until the feed ends, from the checkpoints of the partitions that the core owns.
     pub(super) async fn run(mut self, owned: &[Checkpoint]) -> FeedEnd {
+        // The reign that the engine is in now, whatever it was when the events were written.
+        let epoch = self.client.map().epoch;
         for checkpoint in owned {
-            let Checkpoint { partition, epoch, sequence } = *checkpoint;
+            let Checkpoint { partition, sequence, .. } = *checkpoint;
             self.client.subscribe(partition, self.consumer, sequence.next());
-            // The engine may not have heard the last acknowledgement.
+            // The engine may not have heard the last acknowledgement, and may have no room for the
+            // event that would bring the next.
             if sequence > Sequence::ZERO {
                 self.client.acknowledge(partition, self.consumer, epoch, sequence);
             }

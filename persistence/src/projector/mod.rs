@@ -35,11 +35,13 @@ use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::{PartitionId, Sequence};
 use feed::{Feed, FeedEnd};
 use gather::{Acknowledgement, Gatherer, Halt};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// What a projector needs to know.
 #[derive(Clone, Debug)]
@@ -72,7 +74,7 @@ impl ProjectorConfig {
 /// Chunks that wait for the store. A tenth of a batch each: a whole batch can wait while one is
 /// being written.
 const CHUNKS_WAITING_MAX: usize = 16;
-/// Connections in a row that may break off at the same unsound event, before that is fatal.
+/// Times that the feed of a partition may break off at the same event before that is fatal.
 const UNSOUND_MAX: u32 = 3;
 /// The first and the longest pause between connections.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
@@ -91,15 +93,20 @@ pub async fn run(
     let mut backoff = Backoff::new(first, longest);
     let mut unsound = Unsound::default();
     loop {
+        let (began, events) = (Instant::now(), projector.metrics.events());
         let end = match projector.connect(&mut shutdown).await {
             Ok(session) => {
-                backoff.reset();
                 let end = session.run(&projector, &shutdown).await;
                 projector.metrics.disconnected();
+                tracing::info!("the projector has lost the engine, and goes on when it is back");
                 end
             }
             Err(end) => end,
         };
+        // An engine that closes every connection at once is not dialled in a tight loop.
+        if projector.metrics.events() > events || began.elapsed() > longest {
+            backoff.reset();
+        }
         match end {
             SessionEnd::Shutdown => return Ok(()),
             SessionEnd::Fatal(error) => return Err(error),
@@ -210,7 +217,7 @@ impl Session {
     async fn run(self, projector: &Projector, shutdown: &watch::Receiver<bool>) -> SessionEnd {
         let Projector { config, store, metrics } = projector;
         metrics.connected(&self.checkpoints);
-        tracing::debug!(cores = self.clients.len(), "the projector reads the feed");
+        tracing::info!(cores = self.clients.len(), "the projector follows the engine");
         let (chunks, queue) = mpsc::channel(CHUNKS_WAITING_MAX);
         let mut acknowledge = Vec::new();
         let mut feeds = JoinSet::new();
@@ -287,12 +294,9 @@ impl From<Halt> for SessionEnd {
     }
 }
 
-/// Counts how often the feed broke off at the same event.
+/// For each partition whose feed was unsound: the event it broke off at, and how often in a row.
 #[derive(Default)]
-struct Unsound {
-    at: Option<(PartitionId, Sequence)>,
-    times: u32,
-}
+struct Unsound(BTreeMap<PartitionId, (Sequence, u32)>);
 
 impl Unsound {
     fn judge(&mut self, end: FeedEnd) -> Result<(), ProjectorError> {
@@ -300,16 +304,16 @@ impl Unsound {
             FeedEnd::Fatal(error) => Err(error),
             FeedEnd::Lost(error) if error::is_final(&error) => Err(ProjectorError::Refused(error)),
             FeedEnd::Lost(error) => {
-                tracing::info!(%error, "the projector reconnects to the engine");
+                tracing::debug!(%error, "the projector is not connected to the engine");
                 Ok(())
             }
             FeedEnd::Unwanted => Ok(()),
             FeedEnd::Unsound { partition, expected, why } => {
-                self.times =
-                    if self.at == Some((partition, expected)) { self.times + 1 } else { 1 };
-                self.at = Some((partition, expected));
                 tracing::warn!(%partition, %expected, why, "the feed is unsound: reading it again");
-                if self.times < UNSOUND_MAX {
+                let (at, times) = self.0.entry(partition).or_insert((expected, 0));
+                *times = if *at == expected { *times + 1 } else { 1 };
+                *at = expected;
+                if *times < UNSOUND_MAX {
                     return Ok(());
                 }
                 Err(ProjectorError::Unsound { partition, sequence: expected, why })

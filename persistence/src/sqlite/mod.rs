@@ -196,3 +196,55 @@ fn classify(error: &rusqlite::Error) -> StoreError {
 fn failure(error: rusqlite::Error) -> StoreError {
     classify(&error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{History, Model, batches};
+    use doorbuster_protocol::routing::PartitionCount;
+
+    /// Pages that no store of this test reaches.
+    const PLENTY: u32 = 1 << 20;
+
+    async fn limit_pages(store: &SqliteStore, pages: u32) {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        let limited = store
+            .writer
+            .run(move |connection| connection.query_row(&pragma, [], |_| Ok(())).map_err(failure));
+        limited.await.expect("the limit is set");
+    }
+
+    /// SQLite answers at its page limit as it does on a full disk.
+    #[tokio::test]
+    async fn a_full_disk_refuses_whole_batches_until_there_is_room() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = SqliteStore::open(directory.path().join("store.db")).expect("it opens");
+        let partitions = PartitionCount::new(1).expect("in range");
+        store.claim(StoreIdentity { directory: 1, partitions }).await.expect("it is fresh");
+        let mut history = History::new(1, 1);
+        let steps: Vec<_> = (0..3_000).map(|_| history.step()).collect();
+        let (mut model, mut refused) = (Model::default(), 0);
+        steps.iter().for_each(|step| model.apply(&step.event));
+        let mut random = fastrand::Rng::with_seed(1);
+        for batch in batches(&steps, &mut random, 400) {
+            let batch = Arc::new(batch);
+            limit_pages(&store, 1).await;
+            let full = store.write(Arc::clone(&batch)).await;
+            limit_pages(&store, PLENTY).await;
+            match full {
+                // What fits into pages that are there already is written.
+                Ok(_) => continue,
+                Err(error) => assert!(
+                    matches!(error, StoreError::Full { .. }) && error.is_retryable(),
+                    "{error}"
+                ),
+            }
+            refused += 1;
+            let stored = store.checkpoints().await.expect("it answers")[0].sequence;
+            assert_eq!(stored, batch.advances[0].after, "nothing of it is written");
+            store.write(batch).await.expect("there is room");
+        }
+        assert!(refused > 0, "the limit was never reached");
+        model.assert_matches(&store).await;
+    }
+}

@@ -270,7 +270,11 @@ impl Feed {
             .filter_map(|(index, next)| next.map(|next| (index, next as usize)))
             .filter(|(index, next)| *next <= logs.partitions[*index].len())
             .collect();
-        let Some(&(index, next)) = random.choice(&waiting) else { return false };
+        let chosen = match self.shared.faults {
+            Faults::Random(_) => random.choice(&waiting),
+            _ => waiting.first(),
+        };
+        let Some(&(index, next)) = chosen else { return false };
         let partition = PartitionId::new(index as u16).expect("in range");
         let log = &logs.partitions[index];
         let (mut first, mut last) = (next, log.len().min(next + random.usize(..200)));

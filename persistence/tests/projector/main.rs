@@ -21,6 +21,16 @@ use tokio::task::JoinHandle;
 
 const PARTITIONS: u16 = 4;
 
+/// A seed by chance, or the one that is to be run again.
+fn seed() -> u64 {
+    let seed = std::env::var("DOORBUSTER_SEED")
+        .map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed is a number"));
+    println!(
+        "replay: DOORBUSTER_SEED={seed} cargo nextest run -p doorbuster-persistence --test projector"
+    );
+    seed
+}
+
 struct Running {
     task: JoinHandle<Result<(), ProjectorError>>,
     metrics: Arc<ProjectorMetrics>,
@@ -78,8 +88,7 @@ async fn assert_complete(store: &dyn Store, model: &Model, logs: &Logs) {
 /// projector that is stopped and started: the rows are those of the events, each once.
 #[tokio::test]
 async fn rows_are_exact_whatever_breaks_off() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = seed();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (logs, model) = history(seed, 8_000);
     let store: Arc<dyn Store> = Arc::new(FlakyStore::new(sqlite(directory.path()), seed));
