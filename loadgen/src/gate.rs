@@ -140,7 +140,8 @@ impl<J> Gate<J> {
             inner.is_over()
         };
         if is_over {
-            self.wake_all();
+            self.wake_lanes();
+            self.pacer.notify_one();
         }
     }
 
@@ -202,12 +203,16 @@ impl<J> Gate<J> {
 
     /// No further slots; jobs go on.
     pub(crate) fn close_slots(&self) {
-        {
+        let had_slots = {
             let inner = &mut *self.inner.borrow_mut();
+            let had_slots = inner.slots > inner.taken;
             inner.slots = inner.taken;
             inner.released = inner.taken;
+            had_slots
+        };
+        if had_slots {
+            self.wake_lanes();
         }
-        self.wake_all();
     }
 
     /// Jobs that nobody will do are dropped.
@@ -218,7 +223,9 @@ impl<J> Gate<J> {
             inner.jobs.clear();
             dropped
         };
-        self.wake_all();
+        if dropped > 0 {
+            self.wake_lanes();
+        }
         dropped
     }
 
@@ -230,11 +237,8 @@ impl<J> Gate<J> {
         (inner.taken..end).map(|slot| inner.start + inner.schedule.due(slot)).collect()
     }
 
-    fn wake_all(&self) {
+    fn wake_lanes(&self) {
         self.lanes.notify_waiters();
-        // A lane that is about to wait finds this permit and looks again.
-        self.lanes.notify_one();
-        self.pacer.notify_one();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::tally::Tally;
 use crate::worker::{self, Shared};
 use crate::{Credentials, Target};
 use std::io;
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Tokens that are minted before the run; those of further buyers are minted as they come.
@@ -85,7 +85,7 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
         let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
         writer.finish().map_err(failed)?;
     }
-    let ended_by = shared.ended_by.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let ended_by = shared.ended_by.lock().unwrap_or_else(PoisonError::into_inner).take();
     let start = shared.start.get().copied().unwrap_or_else(Instant::now);
     Ok(Report::new(&shared.plan, &tally, start, ended_by))
 }

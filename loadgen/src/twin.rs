@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn answers_agree_or_not() {
-        fn check(in_parallel: bool, one: Answer, two: Answer, want: Option<Disagreement>) {
+        fn check(in_parallel: bool, pair: &[Answer; 2], want: Option<Disagreement>) {
+            let [one, two] = pair;
             let twin = Twin::new(in_parallel);
             let seen = |answer| Seen { answer, evidence: b"same".to_vec() };
             assert_eq!(twin.judge(seen(one.clone())), None);
@@ -116,18 +117,18 @@ mod tests {
         let sold_out = || Answer::Refused("sold-out".into());
         let lost = || Answer::Failed(Failure::DISCONNECTED);
         for in_parallel in [false, true] {
-            check(in_parallel, order(1, false), order(1, true), None);
-            check(in_parallel, order(1, true), order(1, false), None);
-            check(in_parallel, order(1, true), order(1, true), None);
-            check(in_parallel, order(1, false), order(1, false), Some(Disagreement::BothFirst));
-            check(in_parallel, order(1, false), order(2, true), Some(Disagreement::TwoOrders));
-            check(in_parallel, sold_out(), order(1, false), None);
-            check(in_parallel, sold_out(), sold_out(), None);
-            check(in_parallel, lost(), order(1, true), None);
-            check(in_parallel, order(1, false), lost(), None);
+            check(in_parallel, &[order(1, false), order(1, true)], None);
+            check(in_parallel, &[order(1, true), order(1, false)], None);
+            check(in_parallel, &[order(1, true), order(1, true)], None);
+            check(in_parallel, &[order(1, false), order(1, false)], Some(Disagreement::BothFirst));
+            check(in_parallel, &[order(1, false), order(2, true)], Some(Disagreement::TwoOrders));
+            check(in_parallel, &[sold_out(), order(1, false)], None);
+            check(in_parallel, &[sold_out(), sold_out()], None);
+            check(in_parallel, &[lost(), order(1, true)], None);
+            check(in_parallel, &[order(1, false), lost()], None);
         }
-        check(false, order(1, false), sold_out(), Some(Disagreement::Forgotten));
-        check(true, order(1, false), sold_out(), None);
+        check(false, &[order(1, false), sold_out()], Some(Disagreement::Forgotten));
+        check(true, &[order(1, false), sold_out()], None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
@@ -72,7 +72,7 @@ impl Shared {
     }
 
     fn end(&self, why: String) {
-        let mut ended_by = self.ended_by.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ended_by = self.ended_by.lock().unwrap_or_else(PoisonError::into_inner);
         ended_by.get_or_insert(why);
         drop(ended_by);
         self.progress.stop();
