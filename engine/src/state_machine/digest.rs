@@ -94,3 +94,7 @@ impl super::buyers::BuyerUnits {
         out.put_u32(self.units);
     }
 }
+
+#[cfg(test)]
+#[path = "digest_test.rs"]
+mod tests;

@@ -210,7 +210,7 @@ impl Orders {
         }
         let slot = OrderSlot(self.used);
         assert!(!slot.is_none(), "the bound of orders is far below the bound of slots");
-        if self.used as usize % CHUNK == 0 {
+        if (self.used as usize).is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         self.chunks[self.used as usize / CHUNK].push(order);

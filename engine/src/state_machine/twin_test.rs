@@ -53,7 +53,7 @@ impl Story {
         BuyerId::from_bytes(id)
     }
     fn key(&self, byte: u8) -> IdempotencyKey {
-        let mut id = [byte % 64 | 1; 16];
+        let mut id = [(byte % 64) | 1; 16];
         id[..4].copy_from_slice(&self.era().to_le_bytes());
         IdempotencyKey::from_bytes(id)
     }
@@ -107,7 +107,8 @@ impl Story {
                 self.now = Timestamp::from_micros(self.now.micros() - back);
             }
             238.. => {
-                self.now = self.now.plus_micros(u64::from(a) * SECOND / 16);
+                // Half seconds, so that time meets deadlines on the microsecond.
+                self.now = self.now.plus_micros(u64::from(a % 32) * SECOND / 2);
                 for _ in 0..=b % 4 {
                     self.run(&Command::Expire);
                 }
@@ -142,7 +143,7 @@ impl Story {
 
     /// Mostly a late one, for those still live.
     fn some_order(&self, a: u8, b: u8) -> OrderId {
-        let back = if b % 4 == 0 { usize::from(a) } else { usize::from(a % 12) };
+        let back = if b.is_multiple_of(4) { usize::from(a) } else { usize::from(a % 12) };
         let index = self.known.len().checked_sub(1 + back % self.known.len().max(1));
         match index {
             Some(index) => self.known[index],
