@@ -1,0 +1,42 @@
+//! `edge`: an HTTP edge alone.
+
+use crate::cli::EdgeSettings;
+use crate::config;
+use crate::exit::{Exit, Failure};
+use crate::logging;
+use crate::metrics::Counted;
+use crate::roles::{Running, admin, edge, stock, store};
+use crate::secrets::Secrets;
+use crate::signals::Signals;
+use doorbuster_protocol::handshake::PreSharedKey;
+use std::sync::Arc;
+
+/// Runs until a signal or a failure. The engine need not be there yet.
+pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
+    let config = config::load(&arguments.0)?;
+    logging::start(config.log_format, &config.log_level);
+    let signals = Signals::take().map_err(|error| super::no_signals(&error))?;
+    let secrets = Secrets::of(&config.data);
+    let (key, secret) = (secrets.engine_key(&config)?, secrets.token_secret(&config)?);
+    let key = PreSharedKey::new(key);
+    let store = store::open(&config)?;
+    let mut running = Running::new();
+    let threads = edge::threads(&config, 0);
+    let engine = config.engine.clone();
+    let (role, started) =
+        edge::start(&config, engine.clone(), key.clone(), &secret, threads, store)?;
+    running.add(role);
+    let (role, stock) = stock::start(engine, key);
+    running.add(role);
+    let counted = Counted {
+        edge: Some(Arc::clone(&started.metrics)),
+        stock: Some(stock),
+        ..Counted::default()
+    };
+    if let Some((role, address)) = admin::start(&config, counted)? {
+        running.add(role);
+        tracing::info!(%address, "metrics");
+    }
+    tracing::info!(address = %started.address, threads, "the edge listens");
+    super::run_until(running, signals)
+}

@@ -1,0 +1,306 @@
+//! Every setting, once: its name, what it means, its default, and which roles take it.
+//!
+//! One name has three spellings: the flag `--edge-threads`, the variable `DOORBUSTER_EDGE_THREADS`,
+//! and the key `edge-threads` of the file. Flags, `--help`, `config init`, `config show` and the
+//! reading of the file all come from this table.
+
+/// A way to run that takes settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything in one process.
+    Serve,
+    /// An engine node alone.
+    Engine,
+    /// An edge alone.
+    Edge,
+    /// A projector alone.
+    Project,
+    /// Printing a token.
+    Token,
+    /// Reading a log.
+    Log,
+    /// Comparing log and store.
+    Audit,
+    /// `config`: every setting.
+    Any,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Its name, in kebab case.
+    pub(crate) name: &'static str,
+    /// What stands for its value in `--help`.
+    pub(crate) value: &'static str,
+    /// Its default, as one would write it; empty when there is none.
+    pub(crate) default: &'static str,
+    /// What it means, in a sentence or two.
+    pub(crate) about: &'static str,
+    /// Which roles take it.
+    pub(crate) roles: &'static [Role],
+    /// Whether the short help shows it.
+    pub(crate) basic: bool,
+    /// Whether it may be given more than once (a list in the file).
+    pub(crate) many: bool,
+    /// A secret has no flag, since command lines can be read by everyone, and is never shown.
+    pub(crate) secret: bool,
+}
+
+use Role::{Audit, Edge, Engine, Log, Project, Serve, Token};
+
+const NONE: Setting = Setting {
+    name: "",
+    value: "",
+    default: "",
+    about: "",
+    roles: &[Serve, Engine, Edge, Project],
+    basic: false,
+    many: false,
+    secret: false,
+};
+
+/// All settings, in the order in which people meet them.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "data",
+        value: "DIR",
+        default: "./data",
+        about: "The data directory: logs, snapshots, the embedded store and the secrets",
+        roles: &[Serve, Engine, Edge, Project, Token, Log, Audit],
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "http",
+        value: "ADDRESS",
+        default: "127.0.0.1:8080",
+        about: "Where buyers are served. Port 0 takes a free one",
+        roles: &[Serve, Edge],
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "admin",
+        value: "ADDRESS|off",
+        default: "127.0.0.1:8081",
+        about: "Where /metrics and /health are served",
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "store",
+        value: "STORE",
+        default: "sqlite",
+        about: "Where results live for queries: `sqlite` (a file in the data directory) or \
+                `sqlite:PATH`",
+        roles: &[Serve, Edge, Project, Audit],
+        many: true,
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "cores",
+        value: "N|auto",
+        default: "auto",
+        about: "Engine cores, each a pinned thread. auto: half of the CPUs when serving, all of \
+                them as an engine",
+        roles: &[Serve, Engine],
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "edge-threads",
+        value: "N|auto",
+        default: "auto",
+        about: "Edge threads. auto: the CPUs that the engine leaves, all of them as an edge",
+        roles: &[Serve, Edge],
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "partitions",
+        value: "N",
+        default: "16",
+        about: "Partitions of a new data directory, at most 4096. Fixed at its making; later \
+                starts ignore it",
+        roles: &[Serve, Engine],
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "engine-listen",
+        value: "ADDRESS|auto",
+        default: "auto",
+        about: "Where core 0 listens for edges and projectors; core i listens i ports higher. \
+                auto: free loopback ports when serving, 127.0.0.1:7400 as an engine",
+        roles: &[Serve, Engine],
+        ..NONE
+    },
+    Setting {
+        name: "engine",
+        value: "ADDRESS",
+        default: "127.0.0.1:7400",
+        about: "Any core of the engine; the others are learned from it",
+        roles: &[Edge, Project],
+        many: true,
+        basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "segment-size",
+        value: "SIZE",
+        default: "32MiB",
+        about: "Bytes of one log segment",
+        roles: &[Serve, Engine],
+        ..NONE
+    },
+    Setting {
+        name: "high-water",
+        value: "SIZE",
+        default: "4GiB",
+        about: "Log bytes that may wait for the store in one partition; past it new orders are \
+                refused as overloaded",
+        roles: &[Serve, Engine],
+        ..NONE
+    },
+    Setting {
+        name: "order-timeout",
+        value: "TIME",
+        default: "2s",
+        about: "How long the edge waits for the engine before it answers 503 `timeout`",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "in-flight",
+        value: "COUNT",
+        default: "4096",
+        about: "Requests per edge thread and core that may wait for an answer; past it 503 at once",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "body-size",
+        value: "SIZE",
+        default: "16KiB",
+        about: "The largest request body that the edge takes",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "header-timeout",
+        value: "TIME",
+        default: "5s",
+        about: "How long a client may take to send its request head",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "token-secret",
+        value: "TEXT",
+        about: "The HS256 secret that signs bearer tokens, at least 32 bytes. Default: a random \
+                one in the data directory, made at the first start",
+        roles: &[Serve, Edge],
+        secret: true,
+        ..NONE
+    },
+    Setting {
+        name: "engine-key",
+        value: "HEX",
+        about: "The key that edges and projectors prove to the engine, 64 hex digits. Default: a \
+                random one in the data directory, made at the first start",
+        secret: true,
+        ..NONE
+    },
+    Setting {
+        name: "log-format",
+        value: "auto|pretty|json",
+        default: "auto",
+        about: "How log lines look. auto: JSON under systemd, else pretty",
+        ..NONE
+    },
+    Setting {
+        name: "log-level",
+        value: "LEVEL",
+        default: "info",
+        about: "error, warn, info, debug, trace, or a tracing filter such as `info,glommio=warn`",
+        ..NONE
+    },
+];
+
+impl Setting {
+    /// Its environment variable.
+    pub(crate) fn variable(&self) -> String {
+        variable(self.name)
+    }
+    /// Whether `role` takes it.
+    pub(crate) fn is_for(&self, role: Role) -> bool {
+        role == Role::Any || self.roles.contains(&role)
+    }
+}
+
+/// The environment variable of a name.
+pub(crate) fn variable(name: &str) -> String {
+    format!("DOORBUSTER_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The setting of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The setting whose name is nearest to what was written, when one is near.
+pub(crate) fn nearest(written: &str) -> Option<&'static str> {
+    let written = written.to_ascii_lowercase().replace('_', "-");
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(&written, setting.name), setting.name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
+        .map(|(_, name)| name)
+}
+
+/// Edits (insert, delete, replace) between two words: Wagner and Fischer, one row at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_kebab_case() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert!(
+                setting.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                setting.name
+            );
+            assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name));
+            assert!(!setting.about.is_empty() && !setting.about.ends_with('.'), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_recognised() {
+        fn check(written: &str, expected: Option<&str>) {
+            assert_eq!(nearest(written), expected, "{written}");
+        }
+        check("edge_threads", Some("edge-threads"));
+        check("htpp", Some("http"));
+        check("partition", Some("partitions"));
+        check("segmentsize", Some("segment-size"));
+        check("colour", None);
+    }
+}

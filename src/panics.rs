@@ -1,0 +1,37 @@
+//! A panic is a bug: whichever thread it happens on, it ends the process with a message that can
+//! be reported, and an exit code of its own.
+//!
+//! The process does not go on with a thread less: nobody could say which promise still holds. The
+//! log is safe at every moment, so the next start recovers what was acknowledged. Where a panic of
+//! foreign code is expected and caught (the probe of a disk), the thread says so beforehand.
+
+use crate::exit::Exit;
+use std::backtrace::Backtrace;
+use std::io::Write;
+use std::panic::PanicHookInfo;
+
+/// Installs the hook.
+pub(crate) fn end_the_process_on_a_bug() {
+    std::panic::set_hook(Box::new(|info| {
+        report(info);
+        std::process::exit(i32::from(Exit::Bug.number()));
+    }));
+}
+
+fn report(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let reason = info.payload_as_str().unwrap_or("no message");
+    // Written in one go and without a panic of its own, should standard error be closed.
+    let text = format!(
+        "\nerror[{}]: doorbuster {} stopped because of a bug in it\n   \
+         why: {reason}\n        at {place}, thread `{}`\n  \
+         next: start it again: what was acknowledged is in the log and comes back.\n        \
+         Then please report this message with what follows.\n\n{}\n",
+        Exit::Bug.code(),
+        env!("CARGO_PKG_VERSION"),
+        thread.name().unwrap_or("unnamed"),
+        Backtrace::force_capture(),
+    );
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

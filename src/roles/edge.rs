@@ -1,0 +1,88 @@
+//! The edge, as this process runs it.
+
+use super::{Role, Running, cpus};
+use crate::config::{Config, Secret};
+use crate::exit::{Exit, Failure};
+use doorbuster_edge::token::TokenSecret;
+use doorbuster_edge::{Edge, EdgeConfig, EdgeError, EdgeMetrics};
+use doorbuster_persistence::Store;
+use doorbuster_protocol::handshake::PreSharedKey;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// How often readiness is looked at during start-up.
+const READY_POLL: Duration = Duration::from_millis(2);
+
+/// What others need to know of a running edge.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its counters.
+    pub(crate) metrics: Arc<EdgeMetrics>,
+}
+
+/// Starts it; it listens when this returns.
+pub(crate) fn start(
+    config: &Config,
+    engine: Vec<SocketAddr>,
+    key: PreSharedKey,
+    secret: &Secret,
+    threads: usize,
+    store: Arc<dyn Store>,
+) -> Result<(Role, Started), Failure> {
+    let secret =
+        TokenSecret::new(secret.expose()).expect("a secret of this program is long enough");
+    let edge = Edge::start(
+        EdgeConfig {
+            threads,
+            order_timeout: config.order_timeout,
+            in_flight_per_core_max: config.in_flight_max,
+            body_bytes_max: config.body_bytes_max,
+            header_timeout: config.header_timeout,
+            ..EdgeConfig::new(config.http, engine, key, secret)
+        },
+        store,
+    )
+    .map_err(|error| failure(&error))?;
+    let started = Started { address: edge.address(), metrics: edge.metrics() };
+    let (stop, stopping) = mpsc::channel::<()>();
+    let role = Role {
+        name: "edge",
+        stop: Box::new(move || drop(stop)),
+        join: Box::new(move || {
+            // Its threads end only when they are told to, or by a panic, which ends the process.
+            let _ = stopping.recv();
+            edge.join().map_err(|error| failure(&error))
+        }),
+    };
+    Ok((role, started))
+}
+
+/// Waits until every thread is connected to every core. Fails when a role ends meanwhile.
+pub(crate) fn wait_until_ready(edge: &Started, running: &Running) -> Result<(), Failure> {
+    while !edge.metrics.is_ready() {
+        running.check()?;
+        thread::sleep(READY_POLL);
+    }
+    Ok(())
+}
+
+/// Threads when nobody says how many: the CPUs that `taken` leaves, at least one.
+pub(crate) fn threads(config: &Config, taken: usize) -> usize {
+    config.edge_threads.unwrap_or_else(|| cpus().saturating_sub(taken).max(1))
+}
+
+fn failure(error: &EdgeError) -> Failure {
+    let exit = if error.is_address_in_use() { Exit::AddressInUse } else { Exit::Failure };
+    let failure = Failure::because(exit, "the edge cannot start", error);
+    match exit {
+        Exit::AddressInUse => failure.next(
+            "find its user with `ss -ltnp`, or take another address with --http (port 0 is a free \
+             one)",
+        ),
+        _ => failure,
+    }
+}

@@ -1,0 +1,121 @@
+//! A small blocking HTTP/1.1 client: one connection, one request at a time, no cleverness.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A connection to the edge.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    host: SocketAddr,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body; null when it is empty or no JSON.
+    pub body: Value,
+    /// Its body as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// A header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+    /// The code of a problem.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("")
+    }
+    /// The order that it speaks of.
+    pub fn order(&self) -> String {
+        self.body["orderId"].as_str().unwrap_or_else(|| panic!("no order: {self:?}")).to_owned()
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(host: SocketAddr) -> Self {
+        let stream = TcpStream::connect(host).expect("the edge listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        Self { stream: BufReader::new(stream), host }
+    }
+
+    /// Sends a request and reads the answer.
+    pub fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> Answer {
+        self.call_with(method, path, token, body, &[])
+    }
+
+    /// The same, with more headers.
+    pub fn call_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        if let Some(token) = token {
+            head += &format!("Authorization: Bearer {token}\r\n");
+        }
+        if !body.is_empty() {
+            head += "Content-Type: application/json\r\n";
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        self.stream.get_mut().write_all(head.as_bytes()).expect("the edge reads");
+        self.read()
+    }
+
+    /// Places an order of one unit.
+    pub fn buy(&mut self, product: &str, token: &str, key: Option<&str>, waitlist: bool) -> Answer {
+        let body = serde_json::json!({ "quantity": 1, "waitlist": waitlist });
+        let headers: Vec<_> = key.map(|key| ("Idempotency-Key", key)).into_iter().collect();
+        let path = format!("/orders/flash-sale/{product}");
+        self.call_with("POST", &path, Some(token), Some(&body), &headers)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("the edge answers");
+        assert!(!line.is_empty(), "the edge closed the connection");
+        line.trim_end().to_owned()
+    }
+
+    fn read(&mut self) -> Answer {
+        let status = self.line();
+        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers
+            .iter()
+            .find(|(name, _)| name == "content-length")
+            .map_or(0, |(_, value)| value.parse().expect("a length"));
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).expect("the whole body");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status, headers, body, text }
+    }
+}

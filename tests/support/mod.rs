@@ -1,0 +1,225 @@
+//! Real processes for end-to-end tests: `doorbuster` on free ports, in a directory of its own.
+//!
+//! Whatever is started here is ended here, by its process id, also when a test fails.
+
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
+pub mod http;
+pub mod readme;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test says that it hangs. Nothing is measured with it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test, with an environment that no `DOORBUSTER_…` variable reaches into.
+pub fn doorbuster() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorbuster"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DOORBUSTER_")) {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// Runs `doorbuster` to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    doorbuster().args(arguments).output().expect("the binary runs")
+}
+
+/// Runs `doorbuster` and expects success; its standard output.
+pub fn run_well(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(
+        output.status.success(),
+        "doorbuster {arguments:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Waits until `condition` holds; polls, and says what it waited for when it never does.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running `doorbuster serve`.
+pub struct Server {
+    child: Child,
+    /// Where it serves buyers.
+    pub http: SocketAddr,
+    /// Where it serves metrics.
+    pub admin: SocketAddr,
+    /// The cores of its engine.
+    pub engine: Vec<SocketAddr>,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts one on free ports over `data`; returns when it is ready.
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, "127.0.0.1:0", &[])
+    }
+
+    /// Starts one on `http` with more flags; returns when it is ready.
+    pub fn start_with(data: &Path, http: &str, flags: &[&str]) -> Self {
+        let mut child = doorbuster()
+            .args(["serve", "--json", "--http", http, "--admin", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut line).expect("readable");
+        if line.is_empty() {
+            let status = child.wait().expect("it ended");
+            let mut errors = String::new();
+            let _ = child.stderr.take().expect("piped").read_to_string(&mut errors);
+            panic!("doorbuster serve did not start ({status}):\n{errors}");
+        }
+        // What it logs is passed on, so that a failing test shows it.
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                eprintln!("    {line}");
+            }
+        });
+        let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
+        let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        Self {
+            child,
+            http: address(&ready["http"]).expect("an address"),
+            admin: address(&ready["admin"]).expect("an address"),
+            engine: ready["engine"].as_array().expect("cores").iter().filter_map(address).collect(),
+            data: data.to_owned(),
+        }
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Asks it to drain and waits for the end.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be asked") {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it did not drain");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether it has ended, and how.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be asked")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
+    /// A bearer token for `user`.
+    pub fn token(&self, user: &str) -> String {
+        token(&self.data, user, false)
+    }
+    /// A bearer token for an administrator.
+    pub fn admin_token(&self) -> String {
+        token(&self.data, "ops", true)
+    }
+    /// A client of it, on a connection of its own.
+    pub fn client(&self) -> http::Client {
+        http::Client::connect(self.http)
+    }
+
+    /// Defines a product.
+    pub fn define(&self, product: &str, terms: &Value) {
+        let answer = self.client().call(
+            "PUT",
+            &format!("/products/{product}"),
+            Some(&self.admin_token()),
+            Some(terms),
+        );
+        assert!(answer.status == 200 || answer.status == 201, "{answer:?}");
+    }
+
+    /// A product as anyone sees it.
+    pub fn product(&self, product: &str) -> Value {
+        let answer = self.client().call("GET", &format!("/products/{product}"), None, None);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended when `stop` or `kill` was called.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A bearer token, printed by the binary.
+pub fn token(data: &Path, user: &str, admin: bool) -> String {
+    let data = data.to_str().expect("UTF-8");
+    let mut arguments = vec!["token", "--data", data, "--user", user];
+    if admin {
+        arguments.push("--admin");
+    }
+    run_well(&arguments).trim().to_owned()
+}
+
+/// The signing secret of a data directory.
+pub fn token_secret(data: &Path) -> Vec<u8> {
+    let text = std::fs::read_to_string(data.join("secrets/token.secret")).expect("a secret");
+    let text = text.trim();
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+/// Runs `log verify` and `audit`, which both must find nothing. The directory may be live.
+pub fn verify_and_audit(data: &Path) -> Value {
+    let data = data.to_str().expect("UTF-8");
+    run_well(&["log", "verify", "--data", data]);
+    let report = run_well(&["audit", "--data", data, "--json"]);
+    serde_json::from_str(&report).expect("the audit prints JSON")
+}
+
+/// The seed of a random test: given, or new; printed either way.
+pub fn seed(variable: &str) -> u64 {
+    let seed = std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("seed {seed}; the same again: {variable}={seed}");
+    seed
+}
