@@ -58,4 +58,8 @@ pub enum SessionError {
 }
 
 #[cfg(test)]
+mod conversation;
+#[cfg(test)]
+mod handshake_test;
+#[cfg(test)]
 mod session_test;
