@@ -97,11 +97,11 @@ pub(crate) async fn serve(stream: TcpStream, state: Rc<ConnectionState>, worker:
     let answer = service_fn(move |request| {
         service::answer(Rc::clone(&answering), Rc::clone(&shared), request)
     });
+    // `pipeline_flush` stays off: it keeps an answer back while bytes of a next request wait, and
+    // loses it when they turn out to be none.
     let connection = http1::Builder::new()
-        .half_close(false)
         .header_read_timeout(None)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(socket, answer);
     let mut connection = pin!(connection);
     let mut is_told = false;

@@ -18,7 +18,8 @@
 //! | `engine_link` | one thread's way to the engine; readiness, pushed stock levels |
 //! | `refusal` | what each refusal says to a client |
 //! | `problem` | RFC 9457 problem documents |
-//! | `render`, `json`, `time` | orders and products as JSON; times as RFC 3339 |
+//! | `render`, `json` | orders and products as JSON |
+//! | [`time`] | times as RFC 3339, read and written |
 //! | [`token`] | minting and verifying bearer tokens |
 //! | [`metrics`] | counters per thread, and their sums |
 //! | [`admin`] | the administrators' address: metrics, health, readiness |
@@ -28,6 +29,7 @@ pub mod admin;
 pub mod config;
 pub mod metrics;
 pub mod server;
+pub mod time;
 pub mod token;
 
 mod alarm;
@@ -42,8 +44,7 @@ mod refusal;
 mod render;
 mod router;
 mod service;
-pub mod time;
-mod worker;
+pub mod worker;
 
 pub use admin::{Admin, AdminPages};
 pub use config::EdgeConfig;

@@ -6,7 +6,7 @@ use crate::metrics::{EdgeMetrics, Rejected};
 use crate::token::{TokenError, Verifier};
 use crate::worker::Worker;
 use doorbuster_persistence::Store;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::rc::Rc;
@@ -215,7 +215,7 @@ fn turn_away(stream: &TcpStream) {
         BODY.len()
     );
     // The client finds a closed connection if this does not fit; there is nobody to tell.
-    let _ = stream.try_write(answer.as_bytes());
+    let _ = SockRef::from(stream).send(answer.as_bytes());
 }
 
 /// One listening socket per thread on one address; the kernel spreads connections over them.

@@ -112,13 +112,10 @@ impl Call<'_> {
             match self.connection.alarm.within(self.deadline(), answer).await {
                 Ok(Ok(outcome)) => Ok(outcome),
                 Ok(Err(error)) => {
+                    let metrics = &self.worker.metrics;
                     match error {
-                        ClientError::Overloaded => {
-                            self.worker.metrics.rejected(Rejected::Overloaded)
-                        }
-                        ClientError::Unavailable => {
-                            self.worker.metrics.rejected(Rejected::Unavailable);
-                        }
+                        ClientError::Overloaded => metrics.rejected(Rejected::Overloaded),
+                        ClientError::Unavailable => metrics.rejected(Rejected::Unavailable),
                         _ => tracing::warn!(%error, "a request to the engine failed"),
                     }
                     Err(refusal::of_client(&error))

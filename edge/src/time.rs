@@ -13,7 +13,7 @@ const DAY_SECONDS: i64 = 86_400;
 const END_SECONDS: i64 = 253_402_300_800;
 
 /// The time by this machine's clock.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
@@ -49,7 +49,7 @@ pub fn write_rfc3339(at: Timestamp, out: &mut Vec<u8>) {
 
 /// Reads RFC 3339. `None` when the text is none, when it lies outside 1970 to 9999, or when it is
 /// the very epoch, which stands for "no time" everywhere else. Digits past microseconds are cut.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let mut from = Scanner(text.as_bytes());
     let year = from.number(4)?;
     from.one_of(b"-")?;

@@ -1,0 +1,129 @@
+//! Clients that dawdle, break off, pipeline, or come in crowds.
+
+use super::fake_engine::Reaction;
+use super::http_client::{Client, request};
+use super::shop::{Shop, bearer, order_view};
+use doorbuster_edge::EdgeConfig;
+use doorbuster_protocol::Outcome;
+use doorbuster_protocol::outcome::OrderStatus;
+use std::time::Duration;
+
+const FLASH: &str = "/orders/flash-sale/shoe";
+const SHORT: Duration = Duration::from_millis(20);
+const LONG: Duration = Duration::from_secs(600);
+
+fn shop(configure: impl FnOnce(&mut EdgeConfig)) -> Shop {
+    let placed = Outcome::Placed(order_view(OrderStatus::Pending));
+    Shop::with(move |_| Reaction::Answer(placed), configure)
+}
+
+#[test]
+fn slow_headers_are_cut_off() {
+    let shop = shop(|config| (config.header_timeout, config.idle_timeout) = (SHORT, LONG));
+    let mut client = shop.client();
+    client.send("GET /health HTTP/1.1\r\nhost:");
+    assert!(client.is_closed());
+    assert_eq!(shop.rejected("slow-headers"), 1);
+    // So are those of a second request on a connection that was good.
+    let mut client = shop.client();
+    assert_eq!(client.exchange(request("GET", "/health", &[], None)).status, 200);
+    client.send("GET");
+    assert!(client.is_closed());
+    assert_eq!(shop.rejected("slow-headers"), 2);
+}
+
+#[test]
+fn resting_connections_are_closed_in_their_own_time() {
+    let shop = shop(|config| (config.header_timeout, config.idle_timeout) = (LONG, SHORT));
+    let mut unused = shop.client();
+    assert!(unused.is_closed());
+    let mut used = shop.client();
+    assert_eq!(used.exchange(request("GET", "/health", &[], None)).status, 200);
+    assert!(used.is_closed());
+    assert_eq!(shop.rejected("slow-headers"), 0);
+}
+
+#[test]
+fn slow_bodies_are_answered_and_cut_off() {
+    let shop = shop(|config| config.body_timeout = SHORT);
+    let bearer = bearer("ann");
+    let mut client = shop.client();
+    client.send(format!(
+        "POST {FLASH} HTTP/1.1\r\nhost: a\r\nauthorization: {bearer}\r\n\
+         content-length: 15\r\n\r\n{{\"quan"
+    ));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.code()), (408, "request-timeout".to_owned()));
+    assert!(client.is_closed());
+    assert_eq!(shop.rejected("slow-body"), 1);
+    assert!(shop.engine.asked().is_empty());
+}
+
+#[test]
+fn a_client_that_leaves_disturbs_nobody() {
+    let shop = shop(|_| {});
+    let bearer = bearer("ann");
+    for cut in 1..200 {
+        let text =
+            request("POST", FLASH, &[("authorization", &bearer)], Some(r#"{"quantity": 1}"#));
+        let mut client = shop.client();
+        client.send(&text[..cut.min(text.len() - 1)]);
+    }
+    assert_eq!(shop.get("/health").status, 200);
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    assert!(shop.engine.asked().is_empty(), "no part of an order is an order");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let shop = shop(|_| {});
+    let bearer = bearer("ann");
+    let order = request("POST", FLASH, &[("authorization", &bearer)], Some(r#"{"quantity": 1}"#));
+    let health = request("GET", "/health", &[], None);
+    let nowhere = request("GET", "/nowhere", &[], None);
+    let mut client = shop.client();
+    client.send([order.as_str(), &health, &nowhere, &order, &health].concat());
+    let statuses: Vec<u16> = (0..5).map(|_| client.answer().status).collect();
+    assert_eq!(statuses, [201, 200, 404, 201, 200]);
+    // An answer does not wait for the rest of the next request.
+    client.send([health.as_str(), &nowhere[..9]].concat());
+    assert_eq!(client.answer().status, 200);
+    client.send(&nowhere[9..]);
+    assert_eq!(client.answer().status, 404);
+    // One byte at a time comes to the same.
+    for byte in [order.as_str(), &nowhere].concat().bytes() {
+        client.send([byte]);
+    }
+    assert_eq!((client.answer().status, client.answer().status), (201, 404));
+}
+
+#[test]
+fn connections_past_the_bound_are_turned_away() {
+    let shop = shop(|config| config.connections_per_thread_max = 2);
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let mut seated: Vec<Client> = (0..2).map(|_| shop.client()).collect();
+    for client in &mut seated {
+        assert_eq!(client.exchange(request("GET", "/health", &[], None)).status, 200);
+    }
+    let mut third = shop.client();
+    let answer = third.next(true).expect("an answer without a question");
+    assert_eq!((answer.status, answer.code()), (503, "overloaded".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(third.is_closed());
+    drop(seated.pop());
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 1);
+    assert_eq!(shop.get("/health").status, 200);
+}
+
+#[test]
+fn old_and_closing_clients_are_served_and_let_go() {
+    let shop = shop(|_| {});
+    for text in [
+        "GET /health HTTP/1.0\r\n\r\n",
+        "GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    ] {
+        let mut client = shop.client();
+        assert_eq!(client.exchange(text).status, 200);
+        assert!(client.is_closed());
+    }
+}
