@@ -44,7 +44,7 @@ mod refusal;
 mod render;
 mod router;
 mod service;
-pub mod worker;
+mod worker;
 
 pub use admin::{Admin, AdminPages};
 pub use config::EdgeConfig;
