@@ -227,7 +227,10 @@ fn opening() -> impl Iterator<Item = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: variable("PROPTEST_CASES").unwrap_or(96) as u32,
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn any_story_is_told_alike(steps in proptest::collection::vec(any::<Step>(), 1..160)) {
         let mut story = Story::new();
