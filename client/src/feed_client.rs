@@ -36,7 +36,7 @@ pub enum FeedItem {
         count: u32,
         /// The newest durable sequence when the batch was sent.
         durable: Sequence,
-        /// When that event was decided.
+        /// The core's clock when it read `durable`.
         durable_at: Timestamp,
         /// The events; [`FeedItem::events`] reads them.
         events: Bytes,

@@ -184,7 +184,7 @@ pub struct FeedBatch<'a> {
     pub count: u32,
     /// The newest durable sequence when the batch was sent: the distance is the consumer's lag.
     pub durable: Sequence,
-    /// When that event was decided.
+    /// The core's clock when it read `durable`.
     pub durable_at: Timestamp,
     /// The events, each as `length u32 · archive`.
     pub events: &'a [u8],
