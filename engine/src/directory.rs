@@ -317,3 +317,6 @@ fn first_fill(partitions: PartitionCount) -> u64 {
     let share = FIRST_FILL_BYTES / u64::from(partitions.get()) / BLOCK * BLOCK;
     share.clamp(4 * BLOCK, LogConfig::default().first_fill_bytes)
 }
+
+#[cfg(test)]
+mod tests;

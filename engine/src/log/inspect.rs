@@ -132,8 +132,8 @@ impl<S: Immediate> Inspector<S> {
 
     /// The events that are retained, from `from` on. Of a live log that lets go of segments while
     /// it is read, the sequences jump to what is retained then.
-    pub fn events(&self, from: Sequence) -> Result<LoggedEvents<S>, LogError> {
-        Ok(LoggedEvents { tail: self.tail(from), ready: Vec::new().into_iter(), is_done: false })
+    pub fn events(&self, from: Sequence) -> LoggedEvents<S> {
+        LoggedEvents { tail: self.tail(from), ready: Vec::new().into_iter(), is_done: false }
     }
 
     /// Follows the log from `from` on.

@@ -32,6 +32,25 @@ mod walk;
 mod window;
 mod writer;
 
+#[cfg(test)]
+mod append_test;
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+mod damage_test;
+#[cfg(test)]
+mod fault_test;
+#[cfg(test)]
+mod glommio_test;
+#[cfg(test)]
+mod inspect_test;
+#[cfg(test)]
+mod retention_test;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod snapshot_test;
+
 pub use config::LogConfig;
 pub use error::{DamageKind, LogError, LogIdentity};
 pub use feed::{FeedRead, LoggedBatch};

@@ -231,6 +231,8 @@ impl<S: Storage> Log<S> {
             snapshots: Arc::new(SnapshotState::new(newest, covered)),
             cursors: RefCell::default(),
         };
+        // The first batch finds room, wherever the log ended.
+        log.prepare().await?;
         Ok((log, base.state))
     }
 }

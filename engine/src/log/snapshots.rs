@@ -139,8 +139,8 @@ impl<S: Storage> Log<S> {
     /// Asks for a snapshot when enough segments were closed since the last one.
     pub(super) fn request_snapshot(&self) {
         let Some(handle) = &self.config.snapshots else { return };
+        let until = self.current_first();
         let segments = self.segments.borrow();
-        let until = segments.back().expect("a log has a segment").first;
         let newest = self.snapshots.newest();
         let open = segments.len() - segments.partition_point(|segment| segment.first <= newest);
         drop(segments);

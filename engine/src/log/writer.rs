@@ -90,6 +90,10 @@ impl<S: Storage> Log<S> {
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
+    /// The first event of the segment that is being written; those before it are closed.
+    pub fn current_first(&self) -> Sequence {
+        self.segments.borrow().back().expect("a log has a segment").first
+    }
     /// Bytes of all frames that are retained.
     pub fn bytes_total(&self) -> u64 {
         self.segments.borrow().iter().map(|segment| segment.bytes).sum()
@@ -242,8 +246,7 @@ impl<S: Storage> Log<S> {
         Rc::clone(&self.current.borrow())
     }
     pub(super) fn current_name(&self) -> String {
-        let segments = self.segments.borrow();
-        segment_name(segments.back().expect("a log has a segment").first)
+        segment_name(self.current_first())
     }
 
     /// An error when the log has failed before.

@@ -63,7 +63,7 @@ impl Connection {
 
     /// Bytes that wait for the socket.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.session.borrow_mut().output().len() + self.writing.get()
+        self.session.borrow().output_len() + self.writing.get()
     }
 
     /// Whether so much waits that nothing more should be read or fed.

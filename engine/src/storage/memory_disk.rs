@@ -212,6 +212,15 @@ impl MemoryDisk {
         content.durable = content.written.clone();
         content.dirty.clear();
     }
+    /// Grows a file to `bytes` with zeros, durably.
+    pub fn grow(&self, name: &str, bytes: u64) {
+        let mut disk = self.lock();
+        let file = disk.named(name).expect("the file to grow exists");
+        let content = disk.files.get_mut(&file).expect("a name has a file");
+        content.written.resize(bytes as usize, 0);
+        content.durable = content.written.clone();
+        content.dirty.clear();
+    }
     /// The whole content of a file.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let disk = self.lock();

@@ -81,7 +81,10 @@ impl Client {
         Self::connect_with(address, &key()).expect("the handshake succeeds")
     }
 
-    pub(crate) fn connect_with(address: SocketAddr, key: &PreSharedKey) -> Result<Self, SessionError> {
+    pub(crate) fn connect_with(
+        address: SocketAddr,
+        key: &PreSharedKey,
+    ) -> Result<Self, SessionError> {
         let stream = TcpStream::connect(address).expect("the core listens");
         stream.set_nodelay(true).expect("a socket option");
         let mut nonce = [0; 32];
@@ -97,6 +100,7 @@ impl Client {
         client.send();
         while client.session.map().is_none() {
             client.receive()?;
+            client.send();
         }
         Ok(client)
     }

@@ -1,0 +1,164 @@
+//! Damage that no crash explains is refused, by file, offset and sequence, and nothing is changed.
+
+use super::frame::{self, frame_bytes};
+use super::sample::{Batch, append_all, config, fresh, identity, logged, recover, segments};
+use super::{DamageKind, Log, LogError, LogIdentity};
+use crate::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
+use doorbuster_protocol::{Epoch, PartitionId, Sequence};
+use std::path::Path;
+
+fn refused(disk: &MemoryDisk) -> Option<LogError> {
+    recover(disk).err()
+}
+
+fn overwrite(disk: &MemoryDisk, name: &str, offset: u64, bytes: Vec<u8>) {
+    let file = run_immediate(disk.open(name, Mode::Write)).expect("it exists");
+    run_immediate(file.write_durable(bytes, offset)).expect("a good disk");
+}
+
+#[test]
+fn a_flipped_bit_in_the_middle_is_refused_by_its_place() {
+    let (disk, batches) = logged(4);
+    let name = segments(&disk).remove(0);
+    let before = disk.content(&name);
+    let mut start = 0;
+    for batch in &batches[..3] {
+        let end = start + frame_bytes(batch.events.len());
+        // Every byte, and every bit of each header.
+        let header = (start..start + 64).flat_map(|byte| (0..8).map(move |bit| (byte, bit)));
+        let body = (start + 64..end).map(|byte| (byte, (byte % 8) as u8));
+        for (byte, bit) in header.chain(body) {
+            disk.flip(&name, byte, bit);
+            let error = refused(&disk);
+            let Some(LogError::Damaged { file, offset, sequence, kind }) = &error else {
+                panic!("byte {byte}, bit {bit}: {error:?}");
+            };
+            assert_eq!(file, &Path::new("memory").join(&name));
+            assert_eq!((*offset, *sequence), (start, batch.first), "byte {byte}, bit {bit}");
+            assert!(matches!(kind, DamageKind::Header | DamageKind::Body), "{kind:?}");
+            disk.flip(&name, byte, bit);
+        }
+        start = end;
+    }
+    assert_eq!(disk.content(&name), before, "a refusal changes nothing");
+    recover(&disk).expect("the damage is gone");
+}
+
+#[test]
+fn after_a_clean_stop_the_last_frame_is_in_the_middle_too() {
+    let (disk, batches) = logged(3);
+    let (log, _) = recover(&disk).expect("a sound log");
+    run_immediate(log.seal()).expect("a good disk");
+    let name = segments(&disk).remove(0);
+    let start: u64 = batches[..2].iter().map(|batch| frame_bytes(batch.events.len())).sum();
+    disk.flip(&name, start + 100, 3);
+    let error = refused(&disk).expect("damage");
+    assert!(
+        matches!(error, LogError::Damaged { offset, kind: DamageKind::Body, .. } if offset == start),
+        "{error}"
+    );
+    let message = error.to_string();
+    for part in ["00000000000000000001.log", &format!("offset {start}"), "restore", "log verify"] {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
+}
+
+/// A frame like those of the sample, with something about it changed.
+fn forged(identity: LogIdentity, first: u64, previous: u32, events: &Batch) -> Vec<u8> {
+    let mut frame = vec![0; frame_bytes(events.events.len()) as usize];
+    let first = Sequence::new(first);
+    frame::encode(&mut frame, &identity, first, events.count, &events.events, previous);
+    frame
+}
+
+#[test]
+fn a_frame_that_cannot_follow_is_told_by_kind() {
+    let (disk, batches) = logged(2);
+    let name = segments(&disk).remove(0);
+    let second = frame_bytes(batches[0].events.len());
+    let previous = {
+        let content = disk.content(&name);
+        u32::from_le_bytes(content[60..64].try_into().expect("four bytes"))
+    };
+    let first = batches[1].first.get();
+    let ours = identity();
+    let check = |frame: Vec<u8>, expected: Option<DamageKind>| {
+        let copy = disk.duplicate();
+        overwrite(&copy, &name, second, frame);
+        let found = match refused(&copy) {
+            Some(LogError::Damaged { kind, offset, .. }) => {
+                assert_eq!(offset, second);
+                Some(kind)
+            }
+            other => {
+                assert!(other.is_none(), "{other:?}");
+                None
+            }
+        };
+        assert_eq!(found, expected);
+    };
+    let batch = &batches[1];
+    check(forged(ours, first, previous, batch), None);
+    check(forged(ours, first, previous ^ 1, batch), Some(DamageKind::Chain));
+    let found = Sequence::new(first + 1);
+    check(forged(ours, first + 1, previous, batch), Some(DamageKind::Gap { found }));
+    let other = LogIdentity { directory: 5, ..ours };
+    check(forged(other, first, previous, batch), Some(DamageKind::OtherDirectory { found: 5 }));
+    let partition = PartitionId::new(9).expect("in range");
+    let other = LogIdentity { partition, ..ours };
+    check(forged(other, first, previous, batch), Some(DamageKind::OtherPartition { found: 9 }));
+    let epoch = Epoch::new(2);
+    let other = LogIdentity { epoch, ..ours };
+    check(forged(other, first, previous, batch), Some(DamageKind::Epoch { found: epoch }));
+    let mut unreadable = batch.clone();
+    unreadable.events[3] ^= 0xFF;
+    let kind = DamageKind::Event(doorbuster_protocol::record::Malformed::Oversized);
+    check(forged(ours, first, previous, &unreadable), Some(kind));
+}
+
+#[test]
+fn segments_that_are_missing_or_damaged_are_refused() {
+    let (disk, batches) = logged(60);
+    let names = segments(&disk);
+    assert!(names.len() > 3);
+    let second = Sequence::new(names[1][..20].parse().expect("digits"));
+    let check = |damage: &dyn Fn(&MemoryDisk), file: &str, sequence: Sequence| {
+        let copy = disk.duplicate();
+        damage(&copy);
+        let error = refused(&copy).expect("damage");
+        let LogError::Damaged { file: found, sequence: at, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((found.as_path(), *at), (Path::new("memory").join(file).as_path(), sequence));
+    };
+    let remove = |disk: &MemoryDisk, name: &str| {
+        run_immediate(disk.remove(name)).expect("it is there");
+    };
+    check(&|disk| remove(disk, &names[0]), &names[0], Sequence::new(1));
+    check(&|disk| remove(disk, &names[1]), &names[1], second);
+    check(&|disk| disk.flip(&names[1], 10, 0), &names[1], second);
+    check(&|disk| disk.cut(&names[1], 1_000), &names[1], second);
+    let all: &dyn Fn(&MemoryDisk) = &|disk| names.iter().for_each(|name| remove(disk, name));
+    check(all, &names[0], Sequence::new(1));
+    // The last frame of a closed segment is no tail.
+    let third = Sequence::new(names[2][..20].parse().expect("digits"));
+    let last = batches.iter().rfind(|batch| batch.first < third).expect("it has a last batch");
+    let inside = batches.iter().filter(|batch| batch.first >= second && batch.first < last.first);
+    let offset: u64 = inside.map(|batch| frame_bytes(batch.events.len())).sum();
+    check(&|disk| disk.flip(&names[1], offset + 70, 0), &names[1], last.first);
+}
+
+#[test]
+fn an_event_of_another_data_directory_is_not_read_as_ours() {
+    let disk = fresh();
+    let (log, _) = recover(&disk).expect("an empty log");
+    append_all(&log, &super::sample::Sale::new().batches(2));
+    let other = LogIdentity { directory: 1, ..identity() };
+    let Err(error) = run_immediate(Log::recover(disk, other, config())) else {
+        panic!("a foreign log was taken");
+    };
+    assert!(matches!(
+        error,
+        LogError::Damaged { kind: DamageKind::OtherDirectory { .. }, offset: 0, .. }
+    ));
+}
