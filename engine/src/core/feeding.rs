@@ -27,6 +27,8 @@ impl<S: Storage> Core<S> {
         // Events are counted from 1; a consumer that has none may ask from 0.
         let mut next = from.max(Sequence::new(1));
         let mut events = Vec::new();
+        // An empty batch first: it tells a consumer at once how far it is behind.
+        self.send(&connection, &owned, partition, next, 0, &events);
         while !connection.is_closed() {
             if connection.is_congested() {
                 connection.relieved.wait().await;

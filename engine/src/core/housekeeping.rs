@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_millis(10);
 const ACKNOWLEDGE_TICKS: u64 = 25;
 /// Ticks between tries to find room on a full disk.
 const ROOM_TICKS: u64 = 10;
+/// Ticks between looks for connections that never proved their key.
+const STRANGER_TICKS: u64 = 100;
 /// Levels in one frame.
 const LEVELS_PER_FRAME: usize = 1_024;
 
@@ -40,6 +42,13 @@ impl<S: Storage> Core<S> {
                 }
             }
             self.push_changed_levels();
+            if tick.is_multiple_of(STRANGER_TICKS) {
+                for connection in self.connections.all() {
+                    if connection.is_stranger_too_long() {
+                        connection.close();
+                    }
+                }
+            }
         }
     }
 

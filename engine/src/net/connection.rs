@@ -16,6 +16,10 @@ use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+/// A client that has not proved its key by then is cut off.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// One connection of a core.
 pub(crate) struct Connection {
@@ -33,6 +37,7 @@ pub(crate) struct Connection {
     pub(crate) feeds: RefCell<Vec<PartitionId>>,
     /// Raised when there is less in flight or less to write, and when the connection closes.
     pub(crate) relieved: Signal,
+    opened: Instant,
     stream: RefCell<TcpStream>,
     output_ready: Signal,
     /// Bytes taken out of the session that the socket has not taken yet.
@@ -50,6 +55,7 @@ impl Connection {
             missed_levels: Cell::new(false),
             feeds: RefCell::default(),
             relieved: Signal::default(),
+            opened: Instant::now(),
             stream: RefCell::new(stream),
             output_ready: Signal::default(),
             writing: Cell::new(0),
@@ -59,6 +65,11 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Whether it should have proved its key by now and has not.
+    pub(crate) fn is_stranger_too_long(&self) -> bool {
+        self.opened.elapsed() > HANDSHAKE_MAX && !self.session.borrow().is_open()
     }
 
     /// Bytes that wait for the socket.
