@@ -18,8 +18,6 @@ const ACKNOWLEDGE_TICKS: u64 = 25;
 const ROOM_TICKS: u64 = 10;
 /// Ticks between looks for connections that never proved their key.
 const STRANGER_TICKS: u64 = 100;
-/// Levels in one frame.
-const LEVELS_PER_FRAME: usize = 1_024;
 
 impl<S: Storage> Core<S> {
     /// Ticks until the core stops.
@@ -124,9 +122,7 @@ impl<S: Storage> Core<S> {
 }
 
 fn send_levels(connection: &Connection, levels: &[StockLevel]) {
-    for chunk in levels.chunks(LEVELS_PER_FRAME) {
-        connection.session.borrow_mut().levels(chunk);
-    }
+    connection.session.borrow_mut().levels(levels);
     connection.flush();
 }
 
