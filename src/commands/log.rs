@@ -195,7 +195,7 @@ fn dump(arguments: &LogDump) -> Result<Exit, Failure> {
     for partition in partitions {
         let failure = |error| log_failure(partition, &error);
         let inspector = Inspector::new(&directory, partition);
-        let events = inspector.events(Sequence::new(arguments.from)).map_err(failure)?;
+        let events = inspector.events(Sequence::new(arguments.from));
         for logged in events.take(limit) {
             let logged = logged.map_err(failure)?;
             super::print(&line(arguments.selection.json, partition, &logged))?;
