@@ -11,4 +11,4 @@ pub(crate) mod sale;
 pub(crate) mod summary;
 
 /// The product on sale.
-pub(crate) const PRODUCT: &str = "flash-sale";
+pub(crate) const PRODUCT: &str = "doorbuster";

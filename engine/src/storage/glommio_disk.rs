@@ -20,9 +20,10 @@ use super::{Entry, File, Mode, Storage, block_down, std_disk};
 use doorbuster_protocol::PartitionId;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -106,10 +107,11 @@ fn probe(path: &Path) -> Result<(), String> {
 
 async fn try_direct(path: &Path) -> io::Result<()> {
     const BYTES: usize = super::BLOCK as usize;
+    fill_in(path)?;
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_DSYNC);
+    options.read(true).write(true).custom_flags(libc::O_DSYNC);
     let file = options.dma_open(path).await.map_err(plain)?;
-    if super::BLOCK % file.alignment() != 0 {
+    if !super::BLOCK.is_multiple_of(file.alignment()) {
         return Err(io::Error::other("the device's blocks are larger than 4 KiB"));
     }
     let mut buffer = file.alloc_dma_buffer(BYTES);
@@ -120,6 +122,38 @@ async fn try_direct(path: &Path) -> io::Result<()> {
     drop(read);
     file.close().await.map_err(plain)?;
     if same { Ok(()) } else { Err(io::Error::other("what was written did not read back")) }
+}
+
+/// Makes a file that has its first block on the device.
+fn fill_in(path: &Path) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(&[0xA5; super::BLOCK as usize])?;
+    file.sync_all()
+}
+
+thread_local! {
+    /// Devices that glommio has looked at on this thread.
+    static LOOKED_AT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets glommio look at the device of `directory` through a file that has content.
+///
+/// At the first file of a device, glommio 0.9 reads a block of it to find out whether the device
+/// can be polled. A file that is empty or sparse there never reaches the device, glommio takes that
+/// for a yes, and every later read and write of the device on this executor fails with EOPNOTSUPP.
+async fn look_at_device(directory: &Path) -> io::Result<()> {
+    let device = fs::metadata(directory)?.st_dev();
+    if LOOKED_AT.with_borrow(|devices| devices.contains(&device)) {
+        return Ok(());
+    }
+    let thread = glommio::executor().id();
+    let path = directory.join(format!(".device-{}-{thread}", std::process::id()));
+    fill_in(&path)?;
+    let opened = OpenOptions::new().read(true).dma_open(&path).await;
+    fs::remove_file(&path)?;
+    opened.map_err(plain)?.close().await.map_err(plain)?;
+    LOOKED_AT.with_borrow_mut(|devices| devices.push(device));
+    Ok(())
 }
 
 /// Reads what glommio will read of the device, in the same way, but without its panics.
@@ -156,6 +190,7 @@ fn check_sysfs(path: &Path) -> Result<(), String> {
 }
 
 /// The system's error, without glommio's wrapping, so that its code is kept.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn plain<T: fmt::Debug>(error: GlommioError<T>) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -211,6 +246,7 @@ impl GlommioDisk {
         let path = self.path.join(name);
         Ok(match self.mode {
             WriteMode::Direct => {
+                look_at_device(&self.path).await?;
                 let file = options.dma_open(path).await.map_err(plain)?;
                 GlommioFile::Direct { file, appends }
             }
