@@ -94,7 +94,7 @@ fn encode_engine(engine: &EngineMetrics, encoder: &mut DescriptorEncoder<'_>) ->
     };
     let commits = engine.cores.iter().map(|core| core.commit_duration_us.snapshot());
     let help = "From a batch's write to its durability";
-    histogram(encoder, "log_commit_duration_seconds", help, &sum(commits), 1e-6)?;
+    histogram(encoder, "log_commit_duration_seconds", help, &sum(commits), 1e6)?;
     let batches = engine.cores.iter().map(|core| core.batch_events.snapshot());
     histogram(encoder, "log_batch_events", "Events of one group commit", &sum(batches), 1.0)?;
     let bytes = engine.cores.iter().map(|core| read(&core.log_bytes)).sum();
@@ -225,12 +225,12 @@ fn histogram(
     name: &str,
     help: &str,
     seen: &HistogramSnapshot,
-    scale: f64,
+    unit: f64,
 ) -> Result<(), Error> {
     let scaled = SecondsHistogram {
-        bounds: seen.bounds.iter().map(|bound| *bound as f64 * scale).collect(),
+        bounds: seen.bounds.iter().map(|bound| *bound as f64 / unit).collect(),
         counts: seen.counts.clone(),
-        sum: seen.sum as f64 * scale,
+        sum: seen.sum as f64 / unit,
     };
     scaled.encode(encoder, name, help)
 }

@@ -33,6 +33,8 @@ pub(crate) fn start(
     cores: usize,
     listen: SocketAddr,
 ) -> Result<(Role, Started), Failure> {
+    // glommio opens directories relative to no directory at all: only an absolute path works.
+    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let engine = Engine::start(EngineConfig {
         partitions: config.partitions,
         listen: listen.ip(),
@@ -40,7 +42,7 @@ pub(crate) fn start(
         cores,
         segment_bytes: config.segment_bytes,
         high_water_bytes: config.high_water_bytes,
-        ..EngineConfig::new(config.data.clone(), key)
+        ..EngineConfig::new(data, key)
     })
     .map_err(|error| failure("the engine cannot start", &error))?;
     let started = Started {
