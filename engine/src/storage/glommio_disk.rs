@@ -63,7 +63,10 @@ impl GlommioDisk {
     }
     /// The directory at `path`, which must exist when it is used.
     pub fn at(path: impl Into<PathBuf>, mode: WriteMode) -> Self {
-        Self { path: path.into(), mode }
+        let path = path.into();
+        // glommio opens relative to no directory at all.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Self { path, mode }
     }
 
     /// Finds out whether files under `path` can be written directly, by doing it once.
@@ -71,7 +74,7 @@ impl GlommioDisk {
     /// Runs on a thread of its own, because glommio panics on devices whose sysfs entries it does
     /// not understand.
     pub fn probe(path: &Path) -> WriteMode {
-        match probe(path) {
+        match std::path::absolute(path).map_err(|e| e.to_string()).and_then(|path| probe(&path)) {
             Ok(()) => WriteMode::Direct,
             Err(why) => {
                 tracing::warn!(
