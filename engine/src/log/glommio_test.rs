@@ -89,7 +89,7 @@ fn tools_find_a_live_log_sound_at_every_moment() {
         let disk = GlommioDisk::at(&path, mode);
         let (log, _) = Log::recover(disk, identity(), config).await.expect("an empty log");
         let mut sale = Sale::new();
-        while log.snapshot() < Sequence::new(40_000) {
+        while log.snapshot() < Sequence::new(10_000) {
             let batch = sale.batches(1).remove(0);
             while !log.has_room(batch.events.len()) {
                 log.prepare().await.expect("a good disk");
@@ -105,7 +105,7 @@ fn tools_find_a_live_log_sound_at_every_moment() {
     let mut tail = inspector.tail(Sequence::ZERO);
     let mut reports = 0;
     let mut last = Sequence::ZERO;
-    while last < Sequence::new(40_000) {
+    while last < Sequence::new(10_000) {
         let report = inspector.verify().unwrap_or_else(|error| panic!("look {reports}: {error}"));
         assert!(report.last >= last, "a log does not shrink");
         last = report.last;

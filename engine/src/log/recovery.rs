@@ -255,8 +255,6 @@ async fn open_tail<S: Storage>(
     file.sync().await?;
     storage.sync_directory().await?;
     let filled = block_down(file.size().await?).max(tail.offset);
-    drop(file);
-    let file = storage.open(name, Mode::Append).await?;
     Ok(OpenFile {
         file,
         tail: Cell::new(tail.offset),

@@ -142,7 +142,7 @@ impl<S: Storage> Log<S> {
         if let Err(source) = self.storage.sync_directory().await {
             return Err(self.fail("sync the directory of", &name, source));
         }
-        let file = match self.storage.open(&name, Mode::Append).await {
+        let file = match self.storage.open(&name, Mode::Write).await {
             Ok(file) => file,
             Err(source) => return Err(self.fail("open", &name, source)),
         };

@@ -1,20 +1,24 @@
 //! A partition's directory through glommio: direct I/O over `io_uring` where the disk allows it.
 //!
-//! Log files are written by one direct write with `O_DSYNC`. Raced on this project's reference
-//! machine (2 cores, ext4 on virtio, kernel 6.18, preallocated zeroed files, p50 of a durable
-//! write through glommio 0.9):
+//! A durable write is a direct write and an fdatasync. It was raced against one direct write with
+//! `O_DSYNC`, through glommio 0.9, on this project's reference machine (2 cores, ext4 on virtio,
+//! kernel 6.18, preallocated zeroed files). Medians, the second of each pair with two threads that
+//! keep both cores busy:
 //!
 //! | bytes | direct + fdatasync | direct, `O_DSYNC` | buffered + fdatasync |
 //! |---|---|---|---|
-//! | 4 KiB | 145 µs | 122 µs | 148 µs |
-//! | 16 KiB | 145 µs | 127 µs | 155 µs |
-//! | 64 KiB | 170 µs | 141 µs | 185 µs |
+//! | 4 KiB | 145 µs · 138 µs | 122 µs · 4.0 ms | 148 µs · 143 µs |
+//! | 64 KiB | 170 µs · 159 µs | 141 µs · 4.0 ms | 185 µs · 193 µs |
 //! | 256 KiB | 226 µs | 214 µs | 302 µs |
 //! | 1 MiB | 452 µs | 424 µs | 748 µs |
 //!
-//! It saves the second trip through the ring. Where direct I/O is not to be had (tmpfs, some
-//! network and overlay file systems, devices that glommio cannot read in sysfs) a buffered write
-//! and an fdatasync take its place; [`GlommioDisk::probe`] decides once, before any core starts.
+//! `O_DSYNC` saves a trip through the ring, but the kernel finishes it on a work queue, which waits
+//! for a time slice when the cores are busy; and a sale that matters keeps them busy. fdatasync
+//! runs on a worker of the ring, which is woken at once.
+//!
+//! Where direct I/O is not to be had (tmpfs, some network and overlay file systems, devices that
+//! glommio cannot read in sysfs) writes go through the page cache, with the same fdatasync;
+//! [`GlommioDisk::probe`] decides once, before any core starts.
 
 use super::{Entry, File, Mode, Storage, block_down, std_disk};
 use doorbuster_protocol::PartitionId;
@@ -34,7 +38,7 @@ pub const PROBE_THREAD: &str = "disk-probe";
 /// How log files are written and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {
-    /// Direct writes with `O_DSYNC`.
+    /// Direct writes, each followed by an fdatasync.
     Direct,
     /// Writes through the page cache, each followed by an fdatasync: slower, as durable.
     Buffered,
@@ -43,7 +47,7 @@ pub enum WriteMode {
 impl fmt::Display for WriteMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Direct => "direct I/O with O_DSYNC",
+            Self::Direct => "direct I/O with fdatasync",
             Self::Buffered => "buffered writes with fdatasync",
         })
     }
@@ -112,7 +116,7 @@ async fn try_direct(path: &Path) -> io::Result<()> {
     const BYTES: usize = super::BLOCK as usize;
     fill_in(path)?;
     let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_DSYNC);
+    options.read(true).write(true);
     let file = options.dma_open(path).await.map_err(plain)?;
     if !super::BLOCK.is_multiple_of(file.alignment()) {
         return Err(io::Error::other("the device's blocks are larger than 4 KiB"));
@@ -213,15 +217,12 @@ impl Storage for GlommioDisk {
     async fn open(&self, name: &str, mode: Mode) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(mode != Mode::Read);
-        if mode == Mode::Append && self.mode == WriteMode::Direct {
-            options.custom_flags(libc::O_DSYNC);
-        }
-        self.open_with(name, &options, mode == Mode::Append).await
+        self.open_with(name, &options).await
     }
     async fn create(&self, name: &str) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        self.open_with(name, &options, false).await
+        self.open_with(name, &options).await
     }
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         glommio::io::rename(self.path.join(from), self.path.join(to)).await.map_err(plain)
@@ -240,18 +241,12 @@ impl Storage for GlommioDisk {
 }
 
 impl GlommioDisk {
-    async fn open_with(
-        &self,
-        name: &str,
-        options: &OpenOptions,
-        appends: bool,
-    ) -> io::Result<GlommioFile> {
+    async fn open_with(&self, name: &str, options: &OpenOptions) -> io::Result<GlommioFile> {
         let path = self.path.join(name);
         Ok(match self.mode {
             WriteMode::Direct => {
                 look_at_device(&self.path).await?;
-                let file = options.dma_open(path).await.map_err(plain)?;
-                GlommioFile::Direct { file, appends }
+                GlommioFile::Direct(options.dma_open(path).await.map_err(plain)?)
             }
             WriteMode::Buffered => {
                 GlommioFile::Buffered(options.buffered_open(path).await.map_err(plain)?)
@@ -264,12 +259,7 @@ impl GlommioDisk {
 #[derive(Debug)]
 pub enum GlommioFile {
     /// Direct I/O.
-    Direct {
-        /// The file.
-        file: DmaFile,
-        /// Whether it was opened with `O_DSYNC`.
-        appends: bool,
-    },
+    Direct(DmaFile),
     /// Through the page cache.
     Buffered(BufferedFile),
 }
@@ -306,7 +296,7 @@ impl File for GlommioFile {
 
     fn buffer(&self, bytes: usize) -> GlommioBuffer {
         match self {
-            Self::Direct { file, .. } => GlommioBuffer::Direct(file.alloc_dma_buffer(bytes)),
+            Self::Direct(file) => GlommioBuffer::Direct(file.alloc_dma_buffer(bytes)),
             Self::Buffered(_) => GlommioBuffer::Buffered(vec![0; bytes]),
         }
     }
@@ -316,14 +306,14 @@ impl File for GlommioFile {
             let at = offset + done as u64;
             let left = into.len() - done;
             let read = match self {
-                Self::Direct { file, .. } => file.read_at_aligned(at, left).await,
+                Self::Direct(file) => file.read_at_aligned(at, left).await,
                 Self::Buffered(file) => file.read_at(at, left).await,
             }
             .map_err(plain)?;
             into[done..done + read.len()].copy_from_slice(&read);
             // A direct read goes on from a whole block; less than one is the end of the file.
             let whole = match self {
-                Self::Direct { .. } => block_down(read.len() as u64) as usize,
+                Self::Direct(_) => block_down(read.len() as u64) as usize,
                 Self::Buffered(_) => read.len(),
             };
             if whole == 0 || read.len() != whole {
@@ -336,7 +326,7 @@ impl File for GlommioFile {
     }
     async fn write_at(&self, buffer: GlommioBuffer, offset: u64) -> io::Result<usize> {
         match (self, buffer) {
-            (Self::Direct { file, .. }, GlommioBuffer::Direct(buffer)) => {
+            (Self::Direct(file), GlommioBuffer::Direct(buffer)) => {
                 file.write_at(buffer, offset).await
             }
             (Self::Buffered(file), GlommioBuffer::Buffered(buffer)) => {
@@ -348,23 +338,14 @@ impl File for GlommioFile {
     }
     async fn sync(&self) -> io::Result<()> {
         match self {
-            Self::Direct { file, .. } => file.fdatasync().await,
+            Self::Direct(file) => file.fdatasync().await,
             Self::Buffered(file) => file.fdatasync().await,
         }
         .map_err(plain)
     }
-    async fn write_durable(&self, buffer: GlommioBuffer, offset: u64) -> io::Result<()> {
-        let expected = buffer.as_ref().len();
-        let written = self.write_at(buffer, offset).await?;
-        super::check_complete(written, expected)?;
-        match self {
-            Self::Direct { appends: true, .. } => Ok(()),
-            Self::Direct { .. } | Self::Buffered(_) => self.sync().await,
-        }
-    }
     async fn reserve(&self, bytes: u64) -> io::Result<()> {
         let reserved = match self {
-            Self::Direct { file, .. } => file.pre_allocate(bytes, true).await,
+            Self::Direct(file) => file.pre_allocate(bytes, true).await,
             Self::Buffered(file) => file.pre_allocate(bytes, true).await,
         };
         match reserved.map_err(plain) {
@@ -375,7 +356,7 @@ impl File for GlommioFile {
     }
     async fn size(&self) -> io::Result<u64> {
         match self {
-            Self::Direct { file, .. } => file.file_size().await,
+            Self::Direct(file) => file.file_size().await,
             Self::Buffered(file) => file.file_size().await,
         }
         .map_err(plain)

@@ -44,10 +44,8 @@ pub const fn block_down(bytes: u64) -> u64 {
 pub enum Mode {
     /// Reading only.
     Read,
-    /// Reading, writing and syncing in separate steps.
+    /// Reading and writing.
     Write,
-    /// Reading, and writing with [`File::write_durable`] only.
-    Append,
 }
 
 /// One file of a directory, by name.
