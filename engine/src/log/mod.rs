@@ -11,7 +11,8 @@
 //! | `room` | filling segments with zeros ahead of use; a full disk |
 //! | `feed` | reading what is durable, from any sequence that is retained |
 //! | `retention` | letting go of segments that nobody needs |
-//! | `snapshots` | states on disk, and the thread that makes them |
+//! | `snapshot_file` | a state as a file |
+//! | `snapshots` | the thread that makes them, and when |
 //! | [`inspect`] | verify, stats, dump, tail: for tools, beside a live engine |
 //!
 //! An event that was acknowledged is in a frame that was written in full and synced. The log never

@@ -31,8 +31,9 @@ use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The thread that tries direct I/O. A panic in it says only that direct I/O is not to be had:
-/// a panic hook that ends the process must let this thread be.
+/// What the name of the thread that tries direct I/O begins with (glommio adds a number). A panic
+/// in it says only that direct I/O is not to be had: a panic hook that ends the process must let
+/// this thread be.
 pub const PROBE_THREAD: &str = "disk-probe";
 
 /// How log files are written and synced.
