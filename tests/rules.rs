@@ -182,7 +182,7 @@ fn the_state_machine_imports_only_the_protocol() {
                 || own.iter().any(|module| path.starts_with(module.as_str()));
             assert!(is_allowed, "{name} uses {path}: the state machine may not");
         }
-        for word in ["SystemTime", "Instant::", "async ", ".await", "thread_local", "HashMap"] {
+        for word in ["SystemTime", "Instant::", "async ", ".await", "thread_local"] {
             assert!(!code.contains(word), "{name} has `{word}`: the state machine may not");
         }
     }
@@ -205,29 +205,37 @@ fn module_names(name: &str) -> Vec<String> {
 
 #[test]
 fn every_file_opens_with_what_it_is_for() {
-    for (name, text) in sources() {
-        assert!(text.starts_with("//! "), "{name} does not open with `//!`");
-    }
+    let sources = sources();
+    let silent: Vec<_> = sources
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(silent.is_empty(), "these do not open with `//!`: {silent:#?}");
 }
 
 #[test]
 fn files_and_lines_stay_short_and_names_say_something() {
+    let mut found = Vec::new();
     for (name, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= FILE_LINES_MAX, "{name} has {lines} lines, past {FILE_LINES_MAX}");
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{name} has {lines} lines, past {FILE_LINES_MAX}"));
+        }
         let stem = Path::new(&name).file_stem().expect("a name").to_string_lossy();
-        assert!(!EMPTY_NAMES.contains(&stem.as_ref()), "{name}: say what it is");
+        if EMPTY_NAMES.contains(&stem.as_ref()) {
+            found.push(format!("{name}: say what it is"));
+        }
         for (number, line) in text.lines().enumerate() {
             // A long text or address cannot be broken; rustfmt breaks everything else.
             let is_text = line.contains('"') || line.contains("://");
             let chars = line.chars().count();
-            assert!(
-                chars <= LINE_CHARS_MAX || is_text,
-                "{name}:{} has {chars} characters",
-                number + 1
-            );
+            if chars > LINE_CHARS_MAX && !is_text {
+                found.push(format!("{name}:{} has {chars} characters", number + 1));
+            }
         }
     }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use doorbuster_loadgen::{
 };
 use doorbuster_protocol::session::StockLevel;
 use doorbuster_protocol::{ProductId, limits};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<Sold, Failure> {
                 .why(error)
                 .next("name a place with room in TMPDIR")
         })?;
-    let config = configuration(directory.path().join("data"))?;
+    let config = configuration(&directory.path().join("data"))?;
     logging::start(config.log_format, &config.log_level);
     let signals = Signals::take().map_err(|error| crate::commands::no_signals(&error))?;
     let everything = everything::start(&config, false)?;
@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<Sold, Failure> {
     })
 }
 
-fn configuration(data: PathBuf) -> Result<Config, Failure> {
+fn configuration(data: &Path) -> Result<Config, Failure> {
     let flag = |name, value: &str| (name, vec![value.to_owned()]);
     let data = data.to_str().ok_or_else(|| {
         Failure::new(Exit::Failure, "the temporary directory's name is no UTF-8")

@@ -2,7 +2,7 @@
 //!
 //! Whatever is started here is ended here, by its process id, also when a test fails.
 
-#![allow(dead_code, reason = "each test file uses its part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 pub mod http;
 pub mod readme;

@@ -13,7 +13,10 @@ use std::process::Command;
 pub fn shell_blocks() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = fs::read_to_string(path).expect("there is a README");
-    text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("").into()).collect()
+    text.split("```sh\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or("").into())
+        .collect()
 }
 
 /// The statuses that the comments of a block promise (`→ 201`), in order.
