@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Crates that may use all others: the binary, and the benchmarks.
 const TOPS: &[&str] = &["doorbuster", "doorbuster-benches"];
 
-/// What the state machine may name. No clock, no I/O, no runtime, no randomness.
+/// What the state machine may name beside the standard library.
 const STATE_MACHINE_USES: &[&str] = &[
     "doorbuster_protocol",
     "crate::state_machine",
@@ -31,17 +31,11 @@ const STATE_MACHINE_USES: &[&str] = &[
     "xxhash_rust",
     "crc32c",
     "thiserror",
-    "std::array",
-    "std::cmp",
-    "std::collections::VecDeque",
-    "std::collections::BTreeMap",
-    "std::fmt",
-    "std::hash",
-    "std::io",
-    "std::mem",
-    "std::ops",
-    "std::num",
+    "std::",
 ];
+/// What of the standard library it may not: no clock, no I/O but byte streams, no threads.
+const STATE_MACHINE_AVOIDS: &[&str] =
+    &["std::time", "std::fs", "std::net", "std::thread", "std::sync", "std::env", "std::process"];
 
 /// Lines past which a file tells more than one story.
 const FILE_LINES_MAX: usize = 500;
@@ -180,6 +174,8 @@ fn the_state_machine_imports_only_the_protocol() {
         for path in used_paths(code) {
             let is_allowed = STATE_MACHINE_USES.iter().any(|allowed| path.starts_with(allowed))
                 || own.iter().any(|module| path.starts_with(module.as_str()));
+            let is_allowed =
+                is_allowed && !STATE_MACHINE_AVOIDS.iter().any(|avoided| path.starts_with(avoided));
             assert!(is_allowed, "{name} uses {path}: the state machine may not");
         }
         for word in ["SystemTime", "Instant::", "async ", ".await", "thread_local"] {
@@ -227,8 +223,8 @@ fn files_and_lines_stay_short_and_names_say_something() {
             found.push(format!("{name}: say what it is"));
         }
         for (number, line) in text.lines().enumerate() {
-            // A long text or address cannot be broken; rustfmt breaks everything else.
-            let is_text = line.contains('"') || line.contains("://");
+            // A text, an address or a row of a table cannot be broken; rustfmt breaks the rest.
+            let is_text = line.contains('"') || line.contains("://") || line.contains("| ");
             let chars = line.chars().count();
             if chars > LINE_CHARS_MAX && !is_text {
                 found.push(format!("{name}:{} has {chars} characters", number + 1));

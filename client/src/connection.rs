@@ -1,4 +1,5 @@
-//! Dialling a core: the socket with its options, the handshake within a time, and the map it brings.
+//! Dialling a core: the socket with its options, the handshake within a time, and the map it
+//! brings.
 
 use crate::ClientError;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};

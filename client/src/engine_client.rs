@@ -59,8 +59,8 @@ pub(crate) struct Shared {
 }
 
 impl EngineClient {
-    /// Learns the map from the first of `seeds` (any cores of the engine) that answers, and connects
-    /// to every core, all within the connect timeout per seed and once more for the cores.
+    /// Learns the map from the first of `seeds` (any cores of the engine) that answers, and
+    /// connects to every core, all within the connect timeout per seed and once more for the cores.
     ///
     /// Must run inside a `LocalSet`: connections are served, and renewed for ever, by local tasks.
     pub async fn connect(
@@ -121,9 +121,9 @@ impl EngineClient {
     /// Sends a request to the core that owns its partition.
     ///
     /// It is in the core's open frame when this returns, before the future is polled; the frame
-    /// leaves at the end of the turn. A wrong owner is asked about once: the map is learned anew and
-    /// the request sent again, which is safe, as nothing was done. Dropping the future forgets the
-    /// answer, not the request.
+    /// leaves at the end of the turn. A wrong owner is asked about once: the map is learned anew
+    /// and the request sent again, which is safe, as nothing was done. Dropping the future forgets
+    /// the answer, not the request.
     pub fn submit(
         &self,
         request: Request,

@@ -90,8 +90,8 @@ impl FeedClient {
         self.session.subscribe(partition, consumer, from);
     }
 
-    /// Says that the consumer has made a partition's events durable up to `through`. Leaves with the
-    /// next call of [`FeedClient::next`] or [`FeedClient::flush`].
+    /// Says that the consumer has made a partition's events durable up to `through`. Leaves with
+    /// the next call of [`FeedClient::next`] or [`FeedClient::flush`].
     pub fn acknowledge(
         &mut self,
         partition: PartitionId,

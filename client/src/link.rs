@@ -1,8 +1,8 @@
 //! One core of an engine client: connects, serves requests and answers, and reconnects for ever.
 //!
-//! Requests go into the session's open frame the moment they are made. The task of the link is woken
-//! by the first of them and runs after everything that is ready in this turn of the runtime, so that
-//! all requests of a turn leave in one frame and one write.
+//! Requests go into the session's open frame the moment they are made. The task of the link is
+//! woken by the first of them and runs after everything that is ready in this turn of the runtime,
+//! so that all requests of a turn leave in one frame and one write.
 
 use crate::connection::{Connection, poll_receive};
 use crate::engine_client::Shared;

@@ -1,9 +1,9 @@
 //! One HTTP connection: its socket, its times, its end.
 //!
-//! hyper's own header timeout makes a new timer for each request and does not tell a connection that
-//! rests from one that dawdles over its headers. So the socket is watched here: the first byte after
-//! a rest starts the time for headers, the end of an answer starts the time for resting, and both
-//! share the connection's one [`Alarm`] with the requests' own deadlines.
+//! hyper's own header timeout makes a new timer for each request and does not tell a connection
+//! that rests from one that dawdles over its headers. So the socket is watched here: the first byte
+//! after a rest starts the time for headers, the end of an answer starts the time for resting, and
+//! both share the connection's one [`Alarm`] with the requests' own deadlines.
 
 use crate::alarm::Alarm;
 use crate::config::READ_BUFFER_BYTES_MAX;

@@ -1,8 +1,9 @@
-//! Times as people and scripts write them: RFC 3339, between 1970 and 9999, exact to the microsecond.
+//! Times as people and scripts write them: RFC 3339, between 1970 and 9999, exact to the
+//! microsecond.
 //!
-//! What is written is always UTC with a `Z`; what is read may carry any offset. The civil calendar is
-//! computed as in Howard Hinnant's "chrono-compatible low-level date algorithms"; there are no time
-//! zones and no leap seconds here (`:60` is refused, as Unix time cannot say it).
+//! What is written is always UTC with a `Z`; what is read may carry any offset. The civil calendar
+//! is computed as in Howard Hinnant's "chrono-compatible low-level date algorithms"; there are no
+//! time zones and no leap seconds here (`:60` is refused, as Unix time cannot say it).
 
 use doorbuster_protocol::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};

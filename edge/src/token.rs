@@ -117,8 +117,8 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// A verifier for tokens of `secret`. It signs and verifies one at once, so that a build without
-    /// working cryptography is found at start and not at the first order.
+    /// A verifier for tokens of `secret`. It signs and verifies one at once, so that a build
+    /// without working cryptography is found at start and not at the first order.
     pub fn new(secret: &TokenSecret) -> Result<Self, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "sub"]);

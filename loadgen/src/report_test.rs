@@ -1,3 +1,5 @@
+//! The report as text and as JSON, and when it counts as clean.
+
 use super::*;
 use crate::target::Target;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 //! A request record is `kind u8 · flags u8 · partition u16 · reserved u32 · deadline u64` and then
 //! the fields of its kind, in the order in which they stand below. The client names the partition;
 //! the server checks it against the product or the order, and answers `WrongOwner` when it lives
-//! elsewhere. The deadline is a time (0: none) after which the request is not worth doing; clocks of
-//! clients and engine are taken to agree within milliseconds, as NTP keeps them.
+//! elsewhere. The deadline is a time (0: none) after which the request is not worth doing; clocks
+//! of clients and engine are taken to agree within milliseconds, as NTP keeps them.
 
 use crate::limits;
 use crate::record::{Malformed, Reader, Write};
@@ -203,8 +203,8 @@ const FLAG_WAITLIST: u8 = 1;
 const FLAG_ADMINISTRATOR: u8 = 2;
 
 impl Request {
-    /// Whether the record of this request would be taken; the name of the first field that is out of
-    /// range otherwise. Internal commands have no record.
+    /// Whether the record of this request would be taken; the name of the first field that is out
+    /// of range otherwise. Internal commands have no record.
     pub fn check(&self) -> Result<(), Malformed> {
         match &self.ask {
             Ask::Command(Command::Define(define)) => define.check(),

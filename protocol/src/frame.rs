@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! offset  0      2        3     4      6          8       12           16           24        28
-//!         magic  version  kind  flags  partition  epoch   body length  correlation  body crc  header crc
-//!         u16    u8       u8    u16    u16        u32     u32          u64          u32       u32
+//!         magic  version  kind  flags  partition  epoch   body length  correlation  body crc
+//!         header crc u16    u8       u8    u16    u16        u32     u32          u64          u32
+//!               u32
 //! ```
 //!
 //! Everything is little-endian; checksums are CRC-32C. A header is believed only after its own

@@ -10,8 +10,8 @@
 //!
 //! Each proof covers everything said before it: a recorded exchange does not open a second
 //! connection, nobody in between can talk the two down to an older version, and a server that does
-//! not know the key cannot make a client believe its map. The server answers with its own proof only
-//! to a client that has proven itself, so a stranger gets nothing to guess at.
+//! not know the key cannot make a client believe its map. The server answers with its own proof
+//! only to a client that has proven itself, so a stranger gets nothing to guess at.
 
 use crate::frame::{VERSION_MAX, VERSION_MIN};
 use crate::record::{Malformed, Reader, Write};

@@ -1,7 +1,8 @@
 //! What Doorbuster's roles agree on: ids, commands, outcomes, events, frames, and the session.
 //!
-//! No I/O and no runtime live here; every byte comes in and goes out through the caller. `README.md`
-//! beside this crate specifies the wire well enough to write a client in another language.
+//! No I/O and no runtime live here; every byte comes in and goes out through the caller.
+//! `README.md` beside this crate specifies the wire well enough to write a client in another
+//! language.
 //!
 //! | module | what it owns |
 //! |---|---|

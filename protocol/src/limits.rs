@@ -1,6 +1,7 @@
 //! Every bound of the system in one place, checked against its neighbours at compile time.
 //!
-//! A collection that can grow has its bound here, and so has every length that arrives from outside.
+//! A collection that can grow has its bound here, and so has every length that arrives from
+//! outside.
 
 /// Partitions of a new data directory.
 pub const PARTITIONS_DEFAULT: u16 = 16;

@@ -1,7 +1,7 @@
 //! What a partition answers: a closed set. A business refusal is an outcome, never an error.
 //!
-//! A reply record is `correlation u64 · kind u8 · flags u8 · reserved u16 · number u32` and then the
-//! order view, the product view, a time, or nothing, by its kind.
+//! A reply record is `correlation u64 · kind u8 · flags u8 · reserved u16 · number u32` and then
+//! the order view, the product view, a time, or nothing, by its kind.
 
 use crate::command::SaleState;
 use crate::record::{Malformed, Reader, Write};

@@ -1,4 +1,5 @@
-//! The audit: replays the log, proves the invariants from the events alone, compares with the store.
+//! The audit: replays the log, proves the invariants from the events alone, compares with the
+//! store.
 //!
 //! It trusts neither the engine's counters nor its rules: it keeps books of its own. It works on a
 //! stopped data directory and beside a live engine.

@@ -1,7 +1,7 @@
 //! The raw configuration: every setting's text and where it came from.
 //!
-//! A flag beats the environment, the environment beats the file, the file beats the default. Nothing
-//! is interpreted here; [`super::validated`] does that.
+//! A flag beats the environment, the environment beats the file, the file beats the default.
+//! Nothing is interpreted here; [`super::validated`] does that.
 
 use super::file;
 use super::settings::{SETTINGS, Setting};

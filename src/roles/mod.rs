@@ -63,8 +63,8 @@ impl Running {
         });
     }
 
-    /// Runs until the first signal and drains then (saying so), or until a role ends by itself, which is a
-    /// failure: the process stops, and whoever started it starts it again.
+    /// Runs until the first signal and drains then (saying so), or until a role ends by itself,
+    /// which is a failure: the process stops, and whoever started it starts it again.
     pub(crate) fn until(self, signals: Signals, draining: impl FnOnce()) -> Result<(), Failure> {
         let teller = self.teller.clone();
         spawn("signals", move || {

@@ -1,5 +1,5 @@
-//! A small engine core for tests: the protocol's server session on a tokio socket, with answers that
-//! the test decides on.
+//! A small engine core for tests: the protocol's server session on a tokio socket, with answers
+//! that the test decides on.
 
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::outcome::Reply;

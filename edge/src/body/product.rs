@@ -35,8 +35,8 @@ pub(crate) enum InventoryBody {
     Withdraw(u32),
 }
 
-/// Reads the body of `PUT /products/{product}`. In `opensAt`, `closesAt` and `limitPerUser` a `null`
-/// takes the restriction away.
+/// Reads the body of `PUT /products/{product}`. In `opensAt`, `closesAt` and `limitPerUser` a
+/// `null` takes the restriction away.
 pub(crate) fn parse_definition(bytes: &[u8], product: ProductId) -> Result<ProductBody, Problem> {
     let mut body = ProductBody { terms: Define::new(product), name: None, description: None };
     let terms = &mut body.terms;

@@ -119,8 +119,8 @@ pub(super) fn read_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     serde_json::from_str(text).map_err(|error| no_object(Some(&error)))
 }
 
-/// Whether the first byte that is no white space opens an object. A serde struct would take an array
-/// as well.
+/// Whether the first byte that is no white space opens an object. A serde struct would take an
+/// array as well.
 pub(super) fn opens_object(text: &str) -> bool {
     text.bytes().find(|byte| !b" \t\r\n".contains(byte)) == Some(b'{')
 }

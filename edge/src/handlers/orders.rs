@@ -1,5 +1,5 @@
-//! Orders: placed, read, paid, cancelled, listed. The engine answers for an order while it holds it,
-//! the store after.
+//! Orders: placed, read, paid, cancelled, listed. The engine answers for an order while it holds
+//! it, the store after.
 
 use super::{page, parameter};
 use crate::body::order::{OrderBody, parse_flash_sale, parse_items};

@@ -149,7 +149,8 @@ pub(crate) async fn list_flash_sale(call: &Call<'_>) -> Result<Answer, Problem> 
             .filter(|row| row.closes_at.some().is_none_or(|closes_at| closes_at > call.now));
         rows.extend(running.by_ref().take(limit - rows.len()));
         if running.next().is_some() {
-            // More of this page are running than fit: the next page goes on after the last of these.
+            // More of this page are running than fit: the next page goes on after the last of
+            // these.
             cursor = rows.last().map(|row: &ProductRow| ProductCursor {
                 created_at: row.created_at,
                 product: row.product,

@@ -274,8 +274,8 @@ impl State {
         }
     }
 
-    /// Keeps the agenda at the product's first deadline. A hold that left its queue never comes back
-    /// to it, so the same head has the same deadline.
+    /// Keeps the agenda at the product's first deadline. A hold that left its queue never comes
+    /// back to it, so the same head has the same deadline.
     pub(super) fn schedule(&mut self, slot: ProductSlot) {
         let product = &mut self.products[slot];
         let head = product.holds.head().unwrap_or(OrderSlot::NONE);

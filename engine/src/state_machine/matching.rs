@@ -9,7 +9,8 @@ use doorbuster_protocol::Timestamp;
 use doorbuster_protocol::event::Matched;
 
 /// The deadline of a new hold, when `leaving` stands no longer in the queue of holds. Holds run out
-/// in the order of the queue, so a shorter hold time than the last one's counts from the last one on.
+/// in the order of the queue, so a shorter hold time than the last one's counts from the last one
+/// on.
 pub(super) fn deadline(
     state: &State,
     product: &Product,

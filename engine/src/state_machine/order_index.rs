@@ -1,8 +1,9 @@
 //! From an order id to its record, without hashing the id.
 //!
-//! An order id carries the low 40 bits of the sequence of the event that made it, and an event makes
-//! at most one order. So the index is an array over sequences, cut into pages that exist only where
-//! orders live: new orders fill one page after the other, and a page goes with its last order.
+//! An order id carries the low 40 bits of the sequence of the event that made it, and an event
+//! makes at most one order. So the index is an array over sequences, cut into pages that exist only
+//! where orders live: new orders fill one page after the other, and a page goes with its last
+//! order.
 
 use super::order::{OrderSlot, Orders};
 use doorbuster_protocol::{OrderId, Sequence};

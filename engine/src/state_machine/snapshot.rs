@@ -4,7 +4,8 @@
 //! consumers, how many products, final orders, receipts and buyers) and its CRC-32C; a record per
 //! product; the orders, queue by queue (of each product its holds and its waitlist, then the final
 //! ones, then the receipts), each from the head; a record per (product, buyer) count; and the
-//! CRC-32C of everything before it. What can be derived is not written: indexes, the agenda, tickets.
+//! CRC-32C of everything before it. What can be derived is not written: indexes, the agenda,
+//! tickets.
 //!
 //! Buyers stand in no particular order, so two snapshots of equal states may differ in their bytes;
 //! their digests do not.

@@ -1,7 +1,7 @@
 //! Exact places on a waitlist whose members leave from anywhere.
 //!
-//! Who queues up draws the next ticket. One bit per ticket says whether its holder still stands, and
-//! a place is the number of standing tickets before it: a count of bits over at most
+//! Who queues up draws the next ticket. One bit per ticket says whether its holder still stands,
+//! and a place is the number of standing tickets before it: a count of bits over at most
 //! [`WORDS_MAX`] words (about a microsecond), whatever has come and gone. When a head that stays
 //! and members that leave have spread the tickets too far, the waitlist deals them anew.
 

@@ -1,7 +1,8 @@
 //! The naive twin: the same rules over plain ordered maps, written without an eye for speed.
 //!
 //! It shares nothing with the real state machine but the protocol's types, keeps no counter that it
-//! can compute, and looks at everything to answer anything. What both agree on is most likely meant.
+//! can compute, and looks at everything to answer anything. What both agree on is most likely
+//! meant.
 
 mod rules;
 

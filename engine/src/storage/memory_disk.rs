@@ -1,8 +1,8 @@
 //! A disk in memory that knows what is durable: for tests of crashes and faults.
 //!
 //! What is written is readable at once, but only a sync makes it durable, sector by sector, and
-//! only a directory sync makes names durable. [`MemoryDisk::crash`] throws away the rest, except for
-//! an arbitrary subset of it: a device writes unsynced sectors in any order, or not at all.
+//! only a directory sync makes names durable. [`MemoryDisk::crash`] throws away the rest, except
+//! for an arbitrary subset of it: a device writes unsynced sectors in any order, or not at all.
 //!
 //! Faults are counted over the whole disk, from 1, since the last [`MemoryDisk::reset`]. A failed
 //! sync behaves as Linux does: the file looks clean afterwards and what it lost stays lost. Syncing

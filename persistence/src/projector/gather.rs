@@ -110,7 +110,8 @@ impl Gatherer<'_> {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut in_doubt = false;
         let written = loop {
-            // After an error the commit may stand all the same, its answer lost: the checkpoint says.
+            // After an error the commit may stand all the same, its answer lost: the checkpoint
+            // says.
             let result = match in_doubt {
                 true => match is_written(self.store, batch).await {
                     Ok(true) => {

@@ -7,8 +7,9 @@
 //!    └───────────────────── acknowledge ◀─────────────────┘
 //! ```
 //!
-//! - Each connection goes on right after the checkpoints in the store, and each batch is written only
-//!   if the checkpoints are still where it begins. Whatever dies in between, nothing is lost or twice.
+//! - Each connection goes on right after the checkpoints in the store, and each batch is written
+//!   only if the checkpoints are still where it begins. Whatever dies in between, nothing is lost
+//!   or twice.
 //! - The engine is told of events only after their commit: it trims its log on the strength of it.
 //! - When a connection is lost all are made anew, with a new partition map: an engine that restarts
 //!   may have other cores. What was received until then is still written.

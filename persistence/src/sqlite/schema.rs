@@ -2,9 +2,9 @@
 //! than this program.
 //!
 //! Ids are the 16 bytes of the UUID, so `hex(id)` prints them; money is minor units; times are
-//! microseconds since the epoch. Tables are STRICT, so a column holds what it says. An order's items
-//! must have their order. Orders do not reference products: a product whose definition became a dead
-//! letter must not take all its orders with it, and with many shards the two live apart.
+//! microseconds since the epoch. Tables are STRICT, so a column holds what it says. An order's
+//! items must have their order. Orders do not reference products: a product whose definition became
+//! a dead letter must not take all its orders with it, and with many shards the two live apart.
 //!
 //! One index beside the primary keys: a buyer's orders, newest first. Nothing asks by status, and
 //! each index costs every write.

@@ -37,7 +37,8 @@ impl From<rusqlite::Error> for Refusal {
 }
 
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
-    // Immediate: a writer that waits does so here, where the busy timeout applies, and holds nothing.
+    // Immediate: a writer that waits does so here, where the busy timeout applies, and holds
+    // nothing.
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)
 }
 

@@ -1,7 +1,7 @@
 //! The facts that an event can state.
 //!
-//! Their order, their fields and the order of these are frozen by the golden bytes beside this file:
-//! a new fact goes to the end, and an old one never changes.
+//! Their order, their fields and the order of these are frozen by the golden bytes beside this
+//! file: a new fact goes to the end, and an old one never changes.
 
 use crate::command::SaleState;
 use crate::record::Malformed;

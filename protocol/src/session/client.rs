@@ -31,7 +31,8 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// A session whose `Hello` stands in the output. The nonce must be random, and never used twice.
+    /// A session whose `Hello` stands in the output. The nonce must be random, and never used
+    /// twice.
     pub fn new(key: &PreSharedKey, nonce: [u8; NONCE_BYTES]) -> Self {
         let hello =
             Hello { version_min: frame::VERSION_MIN, version_max: frame::VERSION_MAX, nonce }

@@ -27,7 +27,8 @@ impl Input {
             self.bytes.shrink_to(KEEP_BYTES);
             self.start = 0;
         } else if self.start >= self.bytes.len() - self.start {
-            // What moves is never more than what is dropped: the cost per received byte is constant.
+            // What moves is never more than what is dropped: the cost per received byte is
+            // constant.
             self.bytes.drain(..self.start);
             self.start = 0;
         }

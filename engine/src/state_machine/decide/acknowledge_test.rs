@@ -1,3 +1,5 @@
+//! What a consumer's acknowledgement lets go of, and what stays.
+
 use crate::state_machine::fixture::*;
 use doorbuster_protocol::command::Define;
 use doorbuster_protocol::outcome::OrderStatus;

@@ -1,3 +1,5 @@
+//! Every answer to an attempt to buy, and which one comes first.
+
 use crate::state_machine::State;
 use crate::state_machine::fixture::*;
 use crate::state_machine::state::Bounds;

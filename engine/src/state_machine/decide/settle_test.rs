@@ -1,3 +1,5 @@
+//! How orders end: paid, cancelled, expired, each once.
+
 use crate::state_machine::fixture::*;
 use doorbuster_protocol::command::{Define, Place};
 use doorbuster_protocol::outcome::OrderStatus::{Cancelled, Expired, Paid, Pending, Queued};
@@ -107,7 +109,8 @@ fn holds_expire_earliest_first_across_products() {
     let late_sock = sale.hold(of("sock"));
     let late_shoe = sale.hold(of("shoe"));
     sale.now = at(9);
-    // Equal deadlines (sock and late shoe, hat and late sock): the product defined first goes first.
+    // Equal deadlines (sock and late shoe, hat and late sock): the product defined first goes
+    // first.
     assert_eq!(sale.wait(100), [shoe, late_shoe, sock, hat, late_sock]);
     assert_eq!(sale.state.next_expiry(), None);
     assert_eq!(sale.state.totals().held, 0);

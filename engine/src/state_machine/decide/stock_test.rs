@@ -1,3 +1,5 @@
+//! Defining, restocking, withdrawing and pausing, and whom new units go to.
+
 use crate::state_machine::State;
 use crate::state_machine::fixture::*;
 use crate::state_machine::state::Bounds;

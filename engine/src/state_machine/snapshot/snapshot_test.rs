@@ -1,3 +1,5 @@
+//! A snapshot gives the state again, and damage to it is found.
+
 use super::{SnapshotError, read, write};
 use crate::state_machine::fixture::*;
 use crate::state_machine::{State, apply};
