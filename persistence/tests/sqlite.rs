@@ -147,3 +147,20 @@ fn files_that_are_not_for_it_are_refused_and_left_alone() {
         .expect("it is still a database");
     assert_eq!(tables, 1);
 }
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for round in 0..20 {
+        let path = directory.path().join(format!("{round}.db"));
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    SqliteStore::open(&path).map(drop).expect("everybody gets a turn")
+                });
+            }
+        });
+    }
+}

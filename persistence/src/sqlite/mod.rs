@@ -17,8 +17,11 @@ use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use threads::ConnectionThread;
+
+/// How long to pause between tries to open a file that another process is opening.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -52,7 +55,20 @@ impl SqliteStore {
     /// Opens the file at `path` as `options` say.
     pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
         assert!(options.readers >= 1, "a store has at least one reader");
-        let path = path.as_ref();
+        // SQLite does not wait its turn for the change to WAL mode, which two processes that open a
+        // new file at once both make. So the turn is waited for here.
+        let began = Instant::now();
+        loop {
+            match Self::open_once(path.as_ref(), options) {
+                Err(StoreError::Busy { .. }) if began.elapsed() < options.busy_timeout => {
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_once(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
         if !options.create && !path.exists() {
             return Err(StoreError::Missing { path: path.into() });
         }
