@@ -96,13 +96,15 @@ CREATE TABLE dead_letters (
 pub(super) fn inspect(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let pragma = |sql| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
     let opening = |error| opening(&error, path);
+    // The table first: who makes a store commits its marks with its tables, so whoever sees a table
+    // of ours sees the marks after it.
+    let table: Option<String> = connection
+        .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0))
+        .optional()
+        .map_err(opening)?;
     let application = pragma("PRAGMA application_id").map_err(opening)?;
     let found = pragma("PRAGMA user_version").map_err(opening)?.cast_unsigned();
     if application != APPLICATION_ID {
-        let table: Option<String> = connection
-            .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0))
-            .optional()
-            .map_err(opening)?;
         if let Some(table) = table {
             let why = format!("it holds `{table}` of another program");
             return Err(StoreError::NotAStore { path: path.into(), why });
