@@ -39,8 +39,8 @@ const STATE_MACHINE_AVOIDS: &[&str] =
 
 /// Lines past which a file tells more than one story.
 const FILE_LINES_MAX: usize = 500;
-/// Characters of a line, as `rustfmt.toml` has it.
-const LINE_CHARS_MAX: usize = 100;
+/// Characters of a line: 100, as `rustfmt.toml` has it, and a little for what it cannot break.
+const LINE_CHARS_MAX: usize = 104;
 /// File names that say nothing.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helper", "helpers", "manager", "common", "misc"];
 /// The one place where `unsafe` is argued for.

@@ -99,7 +99,11 @@ pub async fn run(
             Ok(session) => {
                 let end = session.run(&projector, &shutdown).await;
                 projector.metrics.disconnected();
-                tracing::info!("the projector has lost the engine, and goes on when it is back");
+                if matches!(end, SessionEnd::Feed(_)) {
+                    tracing::info!(
+                        "the projector has lost the engine, and goes on when it is back"
+                    );
+                }
                 end
             }
             Err(end) => end,
