@@ -4,12 +4,19 @@
 //! write and its sync, no more.
 
 use super::{Core, Owned, clock};
+use crate::log::LogError;
+use crate::log::frame::frame_bytes;
 use crate::net::Connection;
+use crate::partition::Batch;
 use crate::storage::Storage;
+use doorbuster_protocol::limits;
 use doorbuster_protocol::outcome::Reply;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a batch without room waits before it looks again.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 impl<S: Storage> Core<S> {
     /// Writes batch after batch until the log fails.
@@ -22,9 +29,9 @@ impl<S: Storage> Core<S> {
             let batch = owned.partition.borrow_mut().take_batch(std::mem::take(&mut spare));
             let began = Instant::now();
             let bytes_before = owned.log.bytes_appended();
-            owned.writing.set(true);
-            let appended = owned.log.append(batch.first, batch.count, &batch.events).await;
-            owned.writing.set(false);
+            owned.writing_bytes.set(frame_bytes(batch.events.len()) as usize);
+            let appended = self.append(&owned, &batch).await;
+            owned.writing_bytes.set(0);
             if let Err(error) = appended {
                 let partition = owned.partition.borrow().id();
                 self.fail(partition, error);
@@ -42,6 +49,21 @@ impl<S: Storage> Core<S> {
             self.answer(&owned, through);
             owned.committed.raise();
             owned.upkeep.raise();
+        }
+    }
+
+    /// Appends a batch. Room was counted before anything was put into it; should the disk have filled
+    /// up all the same, nothing was written, and everybody waits until there is room again.
+    async fn append(&self, owned: &Owned<S>, batch: &Batch) -> Result<(), LogError> {
+        loop {
+            match owned.log.append(batch.first, batch.count, &batch.events).await {
+                Err(LogError::NoRoom { .. }) => {
+                    tracing::warn!(first = batch.first.get(), "a batch waits for disk space");
+                    glommio::timer::sleep(NO_ROOM_PAUSE).await;
+                    owned.log.prepare().await?;
+                }
+                appended => return appended,
+            }
         }
     }
 
@@ -84,7 +106,12 @@ impl<S: Storage> Core<S> {
         let metrics = &self.metrics.partitions[partition.id().index()];
         metrics.unacknowledged_bytes.store(unacknowledged, Relaxed);
         partition.set_room(crate::partition::LogRoom {
-            batch_bytes: owned.log.room().min(doorbuster_protocol::limits::BATCH_BYTES_MAX),
+            // The log knows of the batch in the works only when it is written.
+            batch_bytes: owned
+                .log
+                .room()
+                .saturating_sub(owned.writing_bytes.get())
+                .min(limits::BATCH_BYTES_MAX),
             disk_full: owned.log.wants_room(),
             above_high_water: unacknowledged > self.config.high_water_bytes,
         });

@@ -48,8 +48,8 @@ pub(crate) struct Owned<S: Storage> {
     pub(crate) upkeep: Signal,
     /// The newest durable batches, for feeds.
     pub(crate) tail: RefCell<Tail>,
-    /// Whether a batch is being written now.
-    pub(crate) writing: Cell<bool>,
+    /// Bytes of log that the batch takes which is being written now; 0 when none is.
+    pub(crate) writing_bytes: Cell<usize>,
 }
 
 /// Everything that the tasks of a core share.
@@ -98,7 +98,7 @@ impl<S: Storage> Core<S> {
                 committed: Signal::default(),
                 upkeep: Signal::default(),
                 tail: RefCell::new(Tail::new(next)),
-                writing: Cell::new(false),
+                writing_bytes: Cell::new(0),
             };
             assert!(partitions[slot].is_none(), "a partition has one owner");
             partitions[slot] = Some(Rc::new(owned));
@@ -221,7 +221,7 @@ impl<S: Storage> Core<S> {
         }
         for owned in self.owned() {
             while !self.shared.has_failed()
-                && (owned.writing.get() || !owned.partition.borrow().is_drained())
+                && (owned.writing_bytes.get() > 0 || !owned.partition.borrow().is_drained())
             {
                 owned.committed.wait().await;
             }

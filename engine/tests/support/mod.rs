@@ -138,7 +138,7 @@ impl Client {
                     }
                 }
                 ServerMessage::Batch(batch) => {
-                    for item in batch.iter() {
+                    for item in &batch {
                         let (sequence, event) = item.expect("a well-formed event");
                         self.feed.events.push((batch.partition, sequence, event));
                     }
