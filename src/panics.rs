@@ -3,9 +3,11 @@
 //!
 //! The process does not go on with a thread less: nobody could say which promise still holds. The
 //! log is safe at every moment, so the next start recovers what was acknowledged. Where a panic of
-//! foreign code is expected and caught (the probe of a disk), the thread says so beforehand.
+//! foreign code is expected and caught (the probes at start-up), the thread's name says so.
 
 use crate::exit::Exit;
+use doorbuster_engine::fitness::FITNESS_THREAD;
+use doorbuster_engine::storage::PROBE_THREAD;
 use std::backtrace::Backtrace;
 use std::io::Write;
 use std::panic::PanicHookInfo;
@@ -13,9 +15,19 @@ use std::panic::PanicHookInfo;
 /// Installs the hook.
 pub(crate) fn end_the_process_on_a_bug() {
     std::panic::set_hook(Box::new(|info| {
+        if is_expected() {
+            return;
+        }
         report(info);
         std::process::exit(i32::from(Exit::Bug.number()));
     }));
+}
+
+/// Threads that try what glommio may not survive, and whose end is looked at by who started them.
+fn is_expected() -> bool {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("");
+    [PROBE_THREAD, FITNESS_THREAD].iter().any(|probe| name.starts_with(probe))
 }
 
 fn report(info: &PanicHookInfo<'_>) {

@@ -5,6 +5,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// The thread that tries io_uring. It may panic, and its end is looked at here.
+pub const FITNESS_THREAD: &str = "fitness";
 /// Bytes of locked memory that the rings of one core need.
 const MEMLOCK_PER_CORE: u64 = 512 << 10;
 /// Open files that the engine needs beside its connections.
@@ -83,7 +85,7 @@ fn io_uring() -> Result<(), Unfit> {
         .ok()
         .and_then(|text| text.trim().parse::<u8>().ok())
         .unwrap_or(0);
-    let made = std::thread::Builder::new().name("fitness".into()).spawn(|| {
+    let made = std::thread::Builder::new().name(FITNESS_THREAD.into()).spawn(|| {
         glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
             .make()
             .map(drop)
