@@ -158,7 +158,7 @@ fn many_may_open_a_new_file_at_once() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     start.wait();
-                    SqliteStore::open(&path).map(drop).expect("everybody gets a turn")
+                    SqliteStore::open(&path).map(drop).expect("everybody gets a turn");
                 });
             }
         });
