@@ -3,11 +3,12 @@
 mod support;
 
 use doorbuster_engine::engine::{Engine, EngineError};
-use doorbuster_protocol::command::{Command, SaleState};
+use doorbuster_protocol::command::{Ask, Command, Read, Request, SaleState};
 use doorbuster_protocol::event::Fact;
+use doorbuster_protocol::frame::{Kind, OpenFrame};
 use doorbuster_protocol::handshake::PreSharedKey;
 use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{Outcome, Sequence};
+use doorbuster_protocol::{Epoch, Outcome, PartitionId, Sequence, Timestamp};
 use std::io::{Read as _, Write as _};
 use support::{Client, Running, buyer, config, define, key, place, product};
 
@@ -185,6 +186,47 @@ fn a_wrong_key_and_garbage_get_nothing() {
     let _ = stream.read_to_end(&mut rest);
     let mut client = Client::connect_with(running.address(), &key()).expect("still serves");
     assert_eq!(client.read_product(product("none")), Outcome::ProductNotFound);
+}
+
+/// A frame with good checksums whose one request breaks off.
+fn half_a_request_frame(partition: PartitionId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = OpenFrame::new(&mut bytes, Kind::Requests, None, Epoch::FIRST, 1 << 40);
+    bytes.extend_from_slice(&[0; 8]);
+    frame.set_count(&mut bytes, 1);
+    let ask = Ask::Read(Read::Product { product: product("shoe") });
+    Request { partition, deadline: Timestamp::NONE, ask }.encode(&mut bytes);
+    bytes.pop();
+    frame.close(&mut bytes);
+    bytes
+}
+
+#[test]
+fn garbage_behind_good_requests_ends_its_connection_and_no_other() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let shoe = product("shoe");
+    let mut client = Client::connect(running.address());
+    client.ask(shoe, Command::Define(define("shoe", 1_000)));
+    let partition = client.map().partitions.partition_of(shoe);
+    for (number, garbage) in [vec![0xA5; 32], half_a_request_frame(partition)].iter().enumerate() {
+        // Answers to the reads still wait for the socket when the garbage is met, and the order for
+        // the disk: it becomes durable for a connection that has failed.
+        let mut broken = Client::connect(running.address());
+        for _ in 0..8_000 {
+            broken.enqueue_read(shoe);
+        }
+        broken.session().flush();
+        broken.enqueue(shoe, place("shoe", number as u32, None));
+        broken.send_with(garbage);
+        loop {
+            let Outcome::Product(view) = client.read_product(shoe) else { panic!("still serves") };
+            if view.held == number as u32 + 1 {
+                break;
+            }
+        }
+        broken.wait_for_close();
+    }
 }
 
 #[test]

@@ -85,9 +85,7 @@ impl<S: Storage> Core<S> {
             }
             // A connection that is gone cannot be told; its client asks again with its key.
             if let Some(connection) = &answered {
-                let reply = Reply { correlation: to.correlation, outcome };
-                connection.session.borrow_mut().reply(&reply);
-                connection.in_flight.set(connection.in_flight.get() - 1);
+                connection.answer(&Reply { correlation: to.correlation, outcome });
             }
         });
         self.metrics.partitions[partition.id().index()].durable.store(through.get(), Relaxed);

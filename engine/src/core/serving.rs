@@ -31,6 +31,7 @@ impl<S: Storage> Core<S> {
     pub(super) async fn serve(self: Rc<Self>, connection: Rc<Connection>) {
         if let Err(error) = self.clone().serve_until_error(&connection).await {
             tracing::debug!(%error, connection = connection.number, "closing a connection");
+            connection.fail();
             // The session may have said why; give the writer its turn before the end.
             connection.flush();
             while connection.output_bytes() > 0 && !connection.is_closed() {
@@ -114,7 +115,10 @@ impl<S: Storage> Core<S> {
                 if known { Ok(Step::Served) } else { Err(SessionError::OutOfOrder) }
             }
             Some(ClientMessage::WatchStock) => {
-                connection.watches_stock.set(true);
+                // Once: every time brings all levels, however many there are.
+                if connection.watches_stock.replace(true) {
+                    return Err(SessionError::OutOfOrder);
+                }
                 drop(session);
                 self.push_all_levels(connection);
                 Ok(Step::Served)
@@ -130,10 +134,16 @@ impl<S: Storage> Core<S> {
         now: Timestamp,
         immediate: &mut Vec<Reply>,
     ) -> Result<Option<Rc<Owned<S>>>, SessionError> {
-        let mut full = None;
+        let mut full = Ok(None);
         let (mut taken, mut waiting) = (0u64, 0u64);
         for (correlation, request) in requests {
-            let request = request?;
+            let request = match request {
+                Ok(request) => request,
+                Err(malformed) => {
+                    full = Err(malformed.into());
+                    break;
+                }
+            };
             taken += 1;
             let outcome = match self.route(&request) {
                 Ok(owned) => {
@@ -143,7 +153,7 @@ impl<S: Storage> Core<S> {
                     if partition.has_open_batch() {
                         owned.work.raise();
                         if partition.is_full() {
-                            full = Some(Rc::clone(owned));
+                            full = Ok(Some(Rc::clone(owned)));
                         }
                     }
                     outcome
@@ -159,7 +169,7 @@ impl<S: Storage> Core<S> {
         let metrics = self.core_metrics();
         metrics.requests.fetch_add(taken, Relaxed);
         metrics.queue_depth.fetch_add(waiting, Relaxed);
-        Ok(full)
+        full
     }
 
     /// The partition that owns what the request is about, or who to ask instead.

@@ -5,6 +5,7 @@
 //! TCP carries the back-pressure to the client.
 
 use crate::signal::Signal;
+use doorbuster_protocol::outcome::Reply;
 use doorbuster_protocol::session::ServerSession;
 use doorbuster_protocol::{PartitionId, limits};
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     output_ready: Signal,
     /// Bytes taken out of the session that the socket has not taken yet.
     writing: Cell<usize>,
+    /// What came was no conversation: what waits for the socket is all that it still gets.
+    failed: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -59,6 +62,7 @@ impl Connection {
             stream: RefCell::new(stream),
             output_ready: Signal::default(),
             writing: Cell::new(0),
+            failed: Cell::new(false),
             closed: Cell::new(false),
         }
     }
@@ -67,9 +71,24 @@ impl Connection {
         self.closed.get()
     }
 
-    /// Whether it should have proved its key by now and has not.
+    /// Whether it should have proved its key by now and has not, or has failed and does not go.
     pub(crate) fn is_stranger_too_long(&self) -> bool {
-        self.opened.elapsed() > HANDSHAKE_MAX && !self.session.borrow().is_open()
+        let is_stranger = self.failed.get() || !self.session.borrow().is_open();
+        is_stranger && self.opened.elapsed() > HANDSHAKE_MAX
+    }
+
+    /// From now on nothing is answered: requests may still wait for the disk, but the session takes
+    /// no answers to them any more.
+    pub(crate) fn fail(&self) {
+        self.failed.set(true);
+    }
+
+    /// Puts the answer to a request that waited for the disk into the open reply frame.
+    pub(crate) fn answer(&self, reply: &Reply) {
+        if !self.failed.get() {
+            self.session.borrow_mut().reply(reply);
+            self.in_flight.set(self.in_flight.get() - 1);
+        }
     }
 
     /// Bytes that wait for the socket.

@@ -9,6 +9,7 @@ use doorbuster_protocol::{
     BuyerId, Event, IdempotencyKey, OrderId, Outcome, PartitionId, ProductId, Quantity, Sequence,
     Timestamp,
 };
+use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -85,7 +86,13 @@ impl Client {
         address: SocketAddr,
         key: &PreSharedKey,
     ) -> Result<Self, SessionError> {
-        let stream = TcpStream::connect(address).expect("the core listens");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        // Small windows and segments, so that what a client does not read waits in the engine.
+        socket.set_recv_buffer_size(4 << 10).expect("a socket option");
+        socket.set_tcp_mss(536).expect("a socket option");
+        socket.connect(&address.into()).expect("the core listens");
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true).expect("a socket option");
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).expect("randomness");
@@ -117,6 +124,18 @@ impl Client {
         self.session.flush();
         let output = std::mem::take(self.session.output());
         let _ = self.stream.write_all(&output);
+    }
+
+    /// Sends what the session puts out with `bytes` right behind it, in one write.
+    pub(crate) fn send_with(&mut self, bytes: &[u8]) {
+        let mut output = std::mem::take(self.session.output());
+        output.extend_from_slice(bytes);
+        let _ = self.stream.write_all(&output);
+    }
+
+    /// Reads until the core closes the connection, whatever it says until then.
+    pub(crate) fn wait_for_close(mut self) {
+        let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
     }
 
     /// Blocks for more bytes and takes all messages in them. Panics when the connection ends.
@@ -168,6 +187,11 @@ impl Client {
         self.session.request(&Request { partition, deadline: Timestamp::NONE, ask })
     }
 
+    pub(crate) fn enqueue_read(&mut self, product: ProductId) -> u64 {
+        let partition = self.map().partitions.partition_of(product);
+        self.request(partition, Ask::Read(Read::Product { product }))
+    }
+
     pub(crate) fn enqueue(&mut self, product: ProductId, command: Command) -> u64 {
         let partition = self.map().partitions.partition_of(product);
         self.request(partition, Ask::Command(command))
@@ -196,8 +220,7 @@ impl Client {
     }
 
     pub(crate) fn read_product(&mut self, product: ProductId) -> Outcome {
-        let partition = self.map().partitions.partition_of(product);
-        let correlation = self.request(partition, Ask::Read(Read::Product { product }));
+        let correlation = self.enqueue_read(product);
         self.answer_to(correlation)
     }
 }
