@@ -18,7 +18,8 @@ pub(crate) fn run(arguments: &ProjectSettings) -> Result<Exit, Failure> {
     let key = PreSharedKey::new(Secrets::of(&config.data).engine_key(&config)?);
     let store = store::open(&config)?;
     let mut running = Running::new();
-    let (role, metrics) = projector::start(config.engine.clone(), key, store);
+    let (role, metrics) =
+        projector::start(config.engine.clone(), key, store, projector::AtFailure::End);
     running.add(role);
     let counted = Counted { projector: Some(metrics), ..Counted::default() };
     if let Some((role, address)) = admin::start(&config, counted)? {

@@ -50,7 +50,9 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
     running.add(role);
     let cores = engine.addresses.clone();
 
-    let (role, projector) = projector::start(cores.clone(), key.clone(), Arc::clone(&store));
+    let at_failure = projector::AtFailure::SellOn;
+    let (role, projector) =
+        projector::start(cores.clone(), key.clone(), Arc::clone(&store), at_failure);
     running.add(role);
     if is_new && first_product {
         first_product::define(&cores, &key, store.as_ref())?;
