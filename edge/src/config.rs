@@ -1,6 +1,6 @@
 //! What an edge is told before it starts. Every bound that a client can press against is here.
 
-use crate::token::TokenSecret;
+use crate::token::TokenRules;
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,8 +21,15 @@ pub struct EdgeConfig {
     pub engine: Vec<SocketAddr>,
     /// What edge and engine prove to each other.
     pub key: PreSharedKey,
-    /// What signs bearer tokens.
-    pub secret: TokenSecret,
+    /// What bearer tokens are checked against.
+    pub tokens: TokenRules,
+    /// How often one buyer may ask, over all routes that need a token; `None`: as often as they
+    /// like. Administrators are exempt.
+    pub rate_limit: Option<RateLimit>,
+    /// How often one client address may ask for products without a token; `None`: as often as it
+    /// likes. The address is the connection's, and of IPv6 its first 64 bits. Behind a proxy that
+    /// is the proxy's own, so this is for edges that clients reach directly.
+    pub anonymous_rate_limit: Option<RateLimit>,
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,
     /// Requests of one thread that one core has not answered; past it `overloaded`.
@@ -42,19 +49,22 @@ pub struct EdgeConfig {
 }
 
 impl EdgeConfig {
-    /// One thread and usual bounds.
+    /// One thread and usual bounds, without rate limits. A [`TokenSecret`](crate::TokenSecret) will
+    /// do for `tokens`.
     pub fn new(
         http: SocketAddr,
         engine: Vec<SocketAddr>,
         key: PreSharedKey,
-        secret: TokenSecret,
+        tokens: impl Into<TokenRules>,
     ) -> Self {
         Self {
             http,
             threads: 1,
             engine,
             key,
-            secret,
+            tokens: tokens.into(),
+            rate_limit: None,
+            anonymous_rate_limit: None,
             order_timeout: Duration::from_secs(2),
             in_flight_per_core_max: 8_192,
             connections_per_thread_max: 16_384,
@@ -64,5 +74,92 @@ impl EdgeConfig {
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// How often one source may ask: `burst` requests at once, `per_second` in the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    per_second: u32,
+    burst: u32,
+}
+
+/// Why two numbers are no [`RateLimit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RateLimitError {
+    /// The rate is out of range.
+    #[error(
+        "a rate limit is 1 to {most} requests per second, not {0}",
+        most = RateLimit::PER_SECOND_MAX
+    )]
+    PerSecond(u32),
+    /// The burst is out of range.
+    #[error("with {per_second} requests per second a burst is 1 to {most} requests, not {burst}")]
+    Burst {
+        /// What was asked for.
+        burst: u32,
+        /// The rate that it goes with.
+        per_second: u32,
+        /// The largest burst with this rate.
+        most: u32,
+    },
+}
+
+impl RateLimit {
+    /// The highest rate. Requests are spaced in whole microseconds, and more of them per second
+    /// could not be told apart well.
+    pub const PER_SECOND_MAX: u32 = 100_000;
+    /// A burst that was used up is whole again within this time.
+    pub const BURST_SECONDS_MAX: u32 = 3_600;
+
+    /// `per_second` is 1 to [`Self::PER_SECOND_MAX`], `burst` 1 to [`Self::BURST_SECONDS_MAX`]
+    /// times as much.
+    pub const fn new(per_second: u32, burst: u32) -> Result<Self, RateLimitError> {
+        if per_second == 0 || per_second > Self::PER_SECOND_MAX {
+            return Err(RateLimitError::PerSecond(per_second));
+        }
+        let most = per_second * Self::BURST_SECONDS_MAX;
+        if burst == 0 || burst > most {
+            return Err(RateLimitError::Burst { burst, per_second, most });
+        }
+        Ok(Self { per_second, burst })
+    }
+
+    /// Requests per second in the long run.
+    pub const fn per_second(self) -> u32 {
+        self.per_second
+    }
+
+    /// Requests that may come at once.
+    pub const fn burst(self) -> u32 {
+        self.burst
+    }
+
+    /// Microseconds from one request to the next at this rate, rounded up, so that a rate that does
+    /// not divide a second is never exceeded.
+    pub(crate) const fn interval_us(self) -> u64 {
+        1_000_000_u64.div_ceil(self.per_second as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_limits_have_bounds() {
+        let check = |per_second: u32, burst: u32, expected: Result<u64, &str>| {
+            let limit = RateLimit::new(per_second, burst);
+            let got = limit.map(RateLimit::interval_us).map_err(|error| error.to_string());
+            assert_eq!(got, expected.map_err(str::to_owned), "{per_second} {burst}");
+        };
+        check(1, 1, Ok(1_000_000));
+        check(1, 3_600, Ok(1_000_000));
+        check(3, 5, Ok(333_334));
+        check(100_000, 360_000_000, Ok(10));
+        check(0, 1, Err("a rate limit is 1 to 100000 requests per second, not 0"));
+        check(100_001, 1, Err("a rate limit is 1 to 100000 requests per second, not 100001"));
+        check(1, 0, Err("with 1 requests per second a burst is 1 to 3600 requests, not 0"));
+        check(2, 7_201, Err("with 2 requests per second a burst is 1 to 7200 requests, not 7201"));
     }
 }

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -38,6 +39,8 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     pub(crate) alarm: Alarm,
+    /// Who is at the other end.
+    pub(crate) peer: IpAddr,
     phase: Cell<Phase>,
     /// Whether it ever had a request.
     is_used: Cell<bool>,
@@ -46,8 +49,9 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
-    pub(crate) fn new(worker: &Worker) -> Self {
+    pub(crate) fn new(worker: &Worker, peer: IpAddr) -> Self {
         Self {
+            peer,
             alarm: Alarm::new(worker.config.idle_timeout),
             phase: Cell::new(Phase::Resting(Instant::now())),
             is_used: Cell::new(false),

@@ -12,7 +12,7 @@
 //! | `worker` | what one thread has |
 //! | `service` | from a request to its answer |
 //! | `router` | which resource a path names, which methods it takes |
-//! | `middleware` | who asks, and the request's id |
+//! | `middleware` | who asks, how often, and the request's id |
 //! | `handlers` | what each route does: orders, products, health |
 //! | `body` | reading bodies within bounds, and what they may say |
 //! | `engine_link` | one thread's way to the engine; readiness, pushed stock levels |
@@ -20,7 +20,7 @@
 //! | `problem` | RFC 9457 problem documents |
 //! | `render`, `json` | orders and products as JSON |
 //! | [`time`] | times as RFC 3339, read and written |
-//! | [`token`] | minting and verifying bearer tokens |
+//! | [`token`] | minting and verifying bearer tokens; secrets and public keys for it |
 //! | [`metrics`] | counters per thread, and their sums |
 //! | [`admin`] | the administrators' address: metrics, health, readiness |
 //! | `alarm` | one timer for a whole connection |
@@ -47,7 +47,7 @@ mod service;
 mod worker;
 
 pub use admin::{Admin, AdminPages};
-pub use config::EdgeConfig;
+pub use config::{EdgeConfig, RateLimit, RateLimitError};
 pub use metrics::{EdgeMetrics, EdgeSnapshot};
 pub use server::{Edge, EdgeError};
-pub use token::TokenSecret;
+pub use token::{PublicKey, SignatureAlgorithm, TokenKey, TokenRules, TokenSecret};

@@ -47,6 +47,8 @@ const TYPES: [&str; 4] = ["flash-sale", "regular", "payment", "cancellation"];
 pub(crate) enum Rejected {
     /// The pushed stock level says that nobody can be accepted.
     SoldOut,
+    /// The buyer, or the client without a token, asks too often.
+    RateLimited,
     /// The core has too many requests in flight.
     Overloaded,
     /// The core is not connected.
@@ -61,8 +63,9 @@ pub(crate) enum Rejected {
     SlowBody,
 }
 
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "sold-out",
+    "rate-limited",
     "overloaded",
     "unavailable",
     "connections",

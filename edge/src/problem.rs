@@ -8,10 +8,18 @@ use bytes::Bytes;
 use doorbuster_protocol::Timestamp;
 use doorbuster_protocol::outcome::OrderStatus;
 use http_body_util::Full;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::borrow::Cow;
 use std::sync::LazyLock;
+
+/// What a client may do, what of it is left, and when there will be more
+/// (draft-ietf-httpapi-ratelimit-headers-06).
+const RATE_LIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
 
 /// The stable names of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +46,7 @@ pub(crate) enum Code {
     UnsupportedMediaType,
     IdempotencyMismatch,
     Unsupported,
+    RateLimited,
     HeadersTooLarge,
     Internal,
     Overloaded,
@@ -47,7 +56,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -69,6 +78,7 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
         Self::Unsupported,
+        Self::RateLimited,
         Self::HeadersTooLarge,
         Self::Internal,
         Self::Overloaded,
@@ -108,6 +118,7 @@ impl Code {
                 ("idempotency-mismatch", 422, "The key was used with another body")
             }
             Self::Unsupported => ("unsupported", 422, "This is not supported"),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::HeadersTooLarge => ("headers-too-large", 431, "The request has too many headers"),
             Self::Internal => ("internal", 500, "This server made a mistake"),
             Self::Overloaded => ("overloaded", 503, "Too busy to take this now"),
@@ -160,6 +171,8 @@ pub(crate) struct Problem {
     extra: Option<Extra>,
     /// Seconds, for the header of that name.
     retry_after: Option<u32>,
+    /// Requests that may come at once, of a rate limit that is used up.
+    quota: Option<u32>,
     /// `Allow` of a 405, `WWW-Authenticate` of a 401.
     header: Option<&'static str>,
     /// Whether the connection ends with this answer.
@@ -175,6 +188,7 @@ impl Problem {
             field: None,
             extra: None,
             retry_after: None,
+            quota: None,
             header: None,
             closes: false,
         }
@@ -200,6 +214,13 @@ impl Problem {
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// With the headers of a rate limit of which nothing is left for `seconds`.
+    #[must_use]
+    pub(crate) fn used_up(mut self, limit: u32, seconds: u32) -> Self {
+        self.quota = Some(limit);
+        self.retry_after(seconds)
     }
 
     /// With the value of `Allow` (405) or `WWW-Authenticate` (401).
@@ -253,6 +274,11 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let (Some(limit), Some(seconds)) = (self.quota, self.retry_after) {
+            for (name, value) in RATE_LIMIT.into_iter().zip([limit, 0, seconds]) {
+                headers.insert(name, HeaderValue::from(value));
+            }
         }
         if let Some(value) = self.header {
             let name = match self.code {
@@ -318,6 +344,11 @@ mod tests {
             "Bearer",
         );
         check(Problem::new(Code::Overloaded, "").retry_after(2), "retry-after", "2");
+        let used_up = || Problem::new(Code::RateLimited, "").used_up(20, 3);
+        check(used_up(), "retry-after", "3");
+        check(used_up(), "ratelimit-limit", "20");
+        check(used_up(), "ratelimit-remaining", "0");
+        check(used_up(), "ratelimit-reset", "3");
         check(Problem::new(Code::BodyTooLarge, "").closing(), "connection", "close");
     }
 }

@@ -1,5 +1,6 @@
 //! What each refusal of the engine, of the way to it, and of the store says to a client.
 
+use crate::config::RateLimit;
 use crate::problem::{Code, Extra, Problem};
 use doorbuster_client::ClientError;
 use doorbuster_persistence::StoreError;
@@ -154,6 +155,16 @@ pub(crate) fn sold_out() -> Problem {
     )
 }
 
+/// The source has used up its rate limit, and may ask again in `wait_us`.
+pub(crate) fn rate_limited(limit: RateLimit, wait_us: u64) -> Problem {
+    let (per_second, burst) = (limit.per_second(), limit.burst());
+    let detail = format!(
+        "More requests came than {burst} at once and {per_second} per second after. Nothing was \
+         done; wait for the seconds of Retry-After and try again"
+    );
+    Problem::new(Code::RateLimited, detail).used_up(burst, whole_seconds(wait_us))
+}
+
 /// There is no such order, or it is somebody else's.
 pub(crate) fn order_not_found() -> Problem {
     Problem::new(Code::OrderNotFound, "No order of this buyer has this id")
@@ -178,8 +189,12 @@ fn unavailable(detail: &'static str) -> Problem {
 
 /// Whole seconds from `now` to `at`, at least 1.
 fn seconds_until(at: Timestamp, now: Timestamp) -> u32 {
-    let seconds = at.micros_since(now).div_ceil(1_000_000);
-    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+    whole_seconds(at.micros_since(now))
+}
+
+/// Microseconds in whole seconds, rounded up, at least 1.
+fn whole_seconds(micros: u64) -> u32 {
+    u32::try_from(micros.div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

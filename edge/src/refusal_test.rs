@@ -91,6 +91,9 @@ fn what_passes_says_when_to_try_again() {
         check(of_client(&error), "1");
     }
     check(overdue(), "1");
+    let limit = RateLimit::new(10, 20).unwrap();
+    check(rate_limited(limit, 1), "1");
+    check(rate_limited(limit, 1_000_001), "2");
     check(not_connected(), "1");
     check(of_store(&StoreError::Closed), "1");
 }

@@ -46,6 +46,13 @@ pub(crate) enum Action<'a> {
     ChangeState(&'a str),
 }
 
+impl Action<'_> {
+    /// Whether it serves anyone, without a token, and costs the engine or the store something.
+    pub(crate) const fn is_anonymous(self) -> bool {
+        matches!(self, Self::ListProducts | Self::ListFlashSale | Self::ReadProduct(_))
+    }
+}
+
 /// Why a request has no [`Action`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAction {
@@ -273,6 +280,22 @@ mod tests {
         check(Method::PATCH, "/products/p", Err(NoAction::WrongMethod("GET, HEAD, PUT")));
         check(Method::PUT, "/products/flash-sale", Err(NoAction::WrongMethod("GET, HEAD")));
         check(Method::OPTIONS, "/products", Err(NoAction::WrongMethod("GET, HEAD")));
+    }
+
+    #[test]
+    fn products_are_shown_to_anyone() {
+        let check = |action: Action<'_>, expected: bool| {
+            assert_eq!(action.is_anonymous(), expected, "{action:?}");
+        };
+        check(Action::ListProducts, true);
+        check(Action::ListFlashSale, true);
+        check(Action::ReadProduct("p"), true);
+        check(Action::DefineProduct("p"), false);
+        check(Action::PlaceFlashSaleOrder("p"), false);
+        check(Action::ReadOrder("o"), false);
+        // Whoever watches over an edge must not be turned away.
+        check(Action::Health, false);
+        check(Action::Ready, false);
     }
 
     #[test]

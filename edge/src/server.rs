@@ -3,12 +3,13 @@
 use crate::config::EdgeConfig;
 use crate::connection::{self, ConnectionState};
 use crate::metrics::{EdgeMetrics, Rejected};
+use crate::middleware::rate_limit::RateLimits;
 use crate::token::{TokenError, Verifier};
 use crate::worker::Worker;
 use doorbuster_persistence::Store;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -72,7 +73,7 @@ impl Edge {
         if config.engine.is_empty() {
             return Err(EdgeError::NoEngine);
         }
-        Verifier::new(&config.secret)?;
+        Verifier::new(&config.tokens)?;
         let threads = config.threads.max(1);
         let bind = |source| EdgeError::Bind { address: config.http, source };
         let listeners = listen(config.http, threads).map_err(bind)?;
@@ -81,6 +82,7 @@ impl Edge {
         let (stop, stopping) = watch::channel(false);
         let mut edge = Self { address, metrics, stop, threads: Vec::new() };
         let shared = Shared {
+            rate_limits: Arc::new(RateLimits::new(&config)),
             config: Arc::new(config),
             store,
             metrics: Arc::clone(&edge.metrics),
@@ -136,6 +138,7 @@ struct Shared {
     config: Arc<EdgeConfig>,
     store: Arc<dyn Store>,
     metrics: Arc<EdgeMetrics>,
+    rate_limits: Arc<RateLimits>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -155,14 +158,16 @@ impl Shared {
             .map_err(|error| EdgeError::Thread(io::Error::other(error.to_string())))?;
         let prefix = u64::from_le_bytes(prefix);
         let drain_timeout = self.config.drain_timeout;
-        let worker = Rc::new(Worker::new(self.config, self.store, self.metrics, thread, prefix)?);
+        let worker =
+            Worker::new(self.config, self.store, self.metrics, self.rate_limits, thread, prefix)?;
+        let worker = Rc::new(worker);
         loop {
             tokio::select! {
                 biased;
                 // An edge that was dropped without a stop stops as well.
                 _ = self.stopping.wait_for(|is_stopping| *is_stopping) => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => accept(&worker, stream),
+                    Ok((stream, peer)) => accept(&worker, stream, peer.ip()),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -180,7 +185,7 @@ impl Shared {
     }
 }
 
-fn accept(worker: &Rc<Worker>, stream: TcpStream) {
+fn accept(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
     if worker.connections.len() >= worker.config.connections_per_thread_max {
         worker.metrics.rejected(Rejected::Connections);
         turn_away(&stream);
@@ -191,7 +196,7 @@ fn accept(worker: &Rc<Worker>, stream: TcpStream) {
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let state = Rc::new(ConnectionState::new(worker));
+    let state = Rc::new(ConnectionState::new(worker, peer));
     let number = worker.connections.add(Rc::clone(&state));
     worker.metrics.set_connections(worker.connections.len());
     let worker = Rc::clone(worker);

@@ -68,9 +68,24 @@ impl Call<'_> {
         &self.head.headers
     }
 
-    /// Who asks.
+    /// Who asks: an administrator, or a buyer who does not ask too often. Each request asks once.
     pub(crate) fn identify(&self) -> Result<Identity, Problem> {
-        self.worker.authentication.identify(self.headers(), self.now)
+        let identity = self.worker.authentication.identify(self.headers(), self.now)?;
+        if !identity.admin {
+            let limits = &self.worker.rate_limits;
+            self.limited(limits.admit_buyer(identity.buyer, self.started.into_std()))?;
+        }
+        Ok(identity)
+    }
+
+    /// Passes a client without a token that does not ask too often.
+    fn admit_anonymous(&self) -> Result<(), Problem> {
+        let limits = &self.worker.rate_limits;
+        self.limited(limits.admit_address(self.connection.peer, self.started.into_std()))
+    }
+
+    fn limited(&self, admission: Result<(), Problem>) -> Result<(), Problem> {
+        admission.inspect_err(|_| self.worker.metrics.rejected(Rejected::RateLimited))
     }
 
     /// The JSON body, as bytes within bounds.
@@ -204,6 +219,9 @@ async fn settle_body(call: &Call<'_>) -> bool {
 async fn handle(call: &Call<'_>, resource: Resource<'_>) -> Result<Answer, Problem> {
     check_head(call.head)?;
     let action = resource.action(&call.head.method).map_err(refuse_route)?;
+    if action.is_anonymous() {
+        call.admit_anonymous()?;
+    }
     match action {
         Action::PlaceFlashSaleOrder(product) => {
             let answer = orders::place_flash_sale(call, product).await;

@@ -1,5 +1,5 @@
 //! What one edge thread has: nothing here is shared with another thread but the store, the
-//! configuration and counters.
+//! configuration, rate limits and counters.
 
 use crate::body::BodyLimits;
 use crate::config::EdgeConfig;
@@ -7,6 +7,7 @@ use crate::connection::ConnectionState;
 use crate::engine_link::EngineLink;
 use crate::metrics::{EdgeMetrics, ThreadMetrics};
 use crate::middleware::authentication::Authentication;
+use crate::middleware::rate_limit::RateLimits;
 use crate::middleware::request_id::RequestIds;
 use crate::token::TokenError;
 use doorbuster_persistence::Store;
@@ -22,6 +23,8 @@ pub(crate) struct Worker {
     pub(crate) engine: Rc<EngineLink>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authentication: Authentication,
+    /// Those of the whole edge.
+    pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) request_ids: RequestIds,
     pub(crate) metrics: Arc<ThreadMetrics>,
     /// The counters of all threads, for the readiness of the whole edge.
@@ -37,18 +40,20 @@ impl Worker {
         config: Arc<EdgeConfig>,
         store: Arc<dyn Store>,
         edge: Arc<EdgeMetrics>,
+        rate_limits: Arc<RateLimits>,
         thread: usize,
         request_prefix: u64,
     ) -> Result<Self, TokenError> {
         let metrics = edge.thread(thread);
         Ok(Self {
             engine: EngineLink::connecting(Arc::clone(&config), Arc::clone(&metrics)),
-            authentication: Authentication::new(&config.secret)?,
+            authentication: Authentication::new(&config.tokens)?,
             request_ids: RequestIds::new(request_prefix),
             connections: Connections::default(),
             is_stopping: Cell::new(false),
             config,
             store,
+            rate_limits,
             metrics,
             edge,
         })

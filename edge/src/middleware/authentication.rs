@@ -4,7 +4,7 @@
 //! one is full, the old one goes. So the memory is bounded and a token in use stays.
 
 use crate::problem::{Code, Problem};
-use crate::token::{Identity, TokenError, TokenSecret, Verifier};
+use crate::token::{Identity, TokenError, TokenKey, TokenRules, Verifier};
 use doorbuster_protocol::Timestamp;
 use hyper::{HeaderMap, header};
 use std::cell::RefCell;
@@ -17,6 +17,8 @@ const GENERATION_TOKENS_MAX: usize = 8_192;
 #[derive(Debug)]
 pub(crate) struct Authentication {
     verifier: Verifier,
+    /// Where tokens come from, for those who have none.
+    source: &'static str,
     verified: RefCell<Generations>,
 }
 
@@ -27,9 +29,13 @@ struct Generations {
 }
 
 impl Authentication {
-    /// For tokens of `secret`; an error when cryptography does not work in this build.
-    pub(crate) fn new(secret: &TokenSecret) -> Result<Self, TokenError> {
-        Ok(Self { verifier: Verifier::new(secret)?, verified: RefCell::default() })
+    /// For tokens as `rules` want them; an error when no token can be checked with those.
+    pub(crate) fn new(rules: &TokenRules) -> Result<Self, TokenError> {
+        let source = match rules.key {
+            TokenKey::Secret(_) => "`doorbuster token` prints a token",
+            TokenKey::Public(_) => "Get a token where you sign in",
+        };
+        Ok(Self { verifier: Verifier::new(rules)?, source, verified: RefCell::default() })
     }
 
     /// Who asks with these headers.
@@ -39,16 +45,12 @@ impl Authentication {
         now: Timestamp,
     ) -> Result<Identity, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Err(missing(
-                "There is no Authorization header. Send `Authorization: Bearer TOKEN`; \
-                 `doorbuster token` prints a token",
-            ));
+            let what = "There is no Authorization header. Send `Authorization: Bearer TOKEN`";
+            return Err(self.missing(what));
         };
         let Some(token) = bearer(value.as_bytes()) else {
-            return Err(missing(
-                "The Authorization header is not of the form `Bearer TOKEN`. \
-                 `doorbuster token` prints a token",
-            ));
+            let what = "The Authorization header is not of the form `Bearer TOKEN`";
+            return Err(self.missing(what));
         };
         let now_seconds = now.micros() / 1_000_000;
         if let Some(identity) = self.verified.borrow_mut().get(token) {
@@ -60,6 +62,11 @@ impl Authentication {
         let identity = self.verifier.verify(token).map_err(|error| refused(&error))?;
         self.verified.borrow_mut().insert(token, identity);
         Ok(identity)
+    }
+
+    fn missing(&self, what: &str) -> Problem {
+        Problem::new(Code::Unauthenticated, format!("{what}. {}", self.source))
+            .header("Bearer realm=\"doorbuster\"")
     }
 }
 
@@ -103,10 +110,6 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
-fn missing(detail: &'static str) -> Problem {
-    Problem::new(Code::Unauthenticated, detail).header("Bearer realm=\"doorbuster\"")
-}
-
 fn refused(error: &TokenError) -> Problem {
     if let TokenError::Crypto(_) = error {
         tracing::error!(%error, "tokens cannot be verified");
@@ -118,7 +121,7 @@ fn refused(error: &TokenError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::mint;
+    use crate::token::{TokenSecret, mint};
     use hyper::header::HeaderValue;
     use std::time::Duration;
 
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_scheme_is_bearer_in_any_case() {
-        let authentication = Authentication::new(&secret()).unwrap();
+        let authentication = Authentication::new(&secret().into()).unwrap();
         let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
         let now = crate::time::now();
         for value in
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_remembered_token_still_expires() {
-        let authentication = Authentication::new(&secret()).unwrap();
+        let authentication = Authentication::new(&secret().into()).unwrap();
         let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
         let headers = with(&format!("Bearer {token}"));
         let now = crate::time::now();

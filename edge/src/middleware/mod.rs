@@ -1,4 +1,5 @@
 //! What every request passes before its handler: one concern per file.
 
 pub(crate) mod authentication;
+pub(crate) mod rate_limit;
 pub(crate) mod request_id;
