@@ -111,8 +111,16 @@ impl Partition {
         self.waiting.len()
     }
     /// Tells how much the log can take.
+    ///
+    /// While a batch is being written the log does not know yet what that one leaves, and may be
+    /// about to go to its next file: what was known when the batch was taken stays.
     pub fn set_room(&mut self, room: LogRoom) {
-        self.room = room;
+        let batch_bytes = if self.is_writing() { self.room.batch_bytes } else { room.batch_bytes };
+        self.room = LogRoom { batch_bytes, ..room };
+    }
+    /// Whether a batch was taken that is not durable yet.
+    fn is_writing(&self) -> bool {
+        self.open.first > self.durable.next()
     }
     /// From now on nothing but reads is answered; what was taken is finished.
     pub fn drain(&mut self) {
@@ -120,7 +128,7 @@ impl Partition {
     }
     /// Whether everything that was taken is durable and answered.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.open.count == 0 && self.waiting.is_empty()
+        self.draining && !self.is_writing() && !self.has_open_batch() && self.waiting.is_empty()
     }
 
     /// Time never goes back: what the clock says, or the time of the last event.
@@ -143,9 +151,6 @@ impl Partition {
                 if request.deadline.some().is_some_and(|deadline| deadline < clock) {
                     return Some(Outcome::DeadlinePassed);
                 }
-                if self.room.above_high_water && matches!(command, Command::Place(_)) {
-                    return Some(Outcome::Overloaded);
-                }
                 match self.execute(command, now) {
                     Some(outcome) => outcome,
                     None => return Some(Outcome::Overloaded),
@@ -161,9 +166,13 @@ impl Partition {
     }
 
     /// Decides and applies; `None` when the log has no room for the event, and nothing happened.
+    /// What makes no event needs no room: a key gets its first answer even then.
     fn execute(&mut self, command: &Command, now: Timestamp) -> Option<Outcome> {
         let decision = decide(&self.state, command, now);
         if let Some(event) = decision.event {
+            if self.room.above_high_water && matches!(command, Command::Place(_)) {
+                return None;
+            }
             let mark = self.open.events.len();
             event.encode(&mut self.open.events);
             if self.open.events.len() > self.room.batch_bytes {
@@ -249,7 +258,7 @@ impl Partition {
     /// Takes the gathered batch for writing; the next one begins. One batch is written at a time.
     pub fn take_batch(&mut self, spare: Vec<u8>) -> Batch {
         assert!(self.open.count > 0, "a batch is taken when there is one");
-        assert_eq!(self.open.first, self.durable.next(), "one batch is written at a time");
+        assert!(!self.is_writing(), "one batch is written at a time");
         let first = self.open.last().next();
         // What this batch takes of the log's room is gone for the next one, until the log says
         // what is left.

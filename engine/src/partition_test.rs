@@ -116,9 +116,35 @@ fn a_log_without_room_refuses_and_nothing_happens() {
 fn above_the_high_water_mark_only_new_orders_are_refused() {
     let mut partition = partition();
     partition.ask(&define(5), to(1), at(1));
+    let key = IdempotencyKey::from_bytes([7; 16]);
+    let with_key = |buyer| {
+        let Ask::Command(Command::Place(wanted)) = place(buyer).ask else { unreachable!() };
+        request(Command::Place(Place { key, ..wanted }))
+    };
+    partition.ask(&with_key(1), to(2), at(1));
+    commit(&mut partition);
     partition.set_room(LogRoom { above_high_water: true, ..ROOM });
+    assert_eq!(partition.ask(&place(2), to(3), at(1)), Some(Outcome::Overloaded));
+    let again = partition.ask(&with_key(1), to(4), at(1));
+    assert!(matches!(again, Some(Outcome::Replayed(_))), "{again:?}");
+    assert_eq!(partition.ask(&with_key(2), to(5), at(1)), Some(Outcome::KeyMismatch));
+    assert_eq!(partition.ask(&define(6), to(6), at(1)), None);
+}
+
+#[test]
+fn room_that_a_batch_being_written_takes_is_not_given_twice() {
+    let mut partition = partition();
+    let room = LogRoom { batch_bytes: 4_096, ..ROOM };
+    partition.set_room(room);
+    partition.ask(&define(5), to(1), at(1));
+    let batch = partition.take_batch(Vec::new());
+    // The log still has the whole block, until the write ends.
+    partition.set_room(room);
     assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
-    assert_eq!(partition.ask(&define(6), to(3), at(1)), None);
+    assert!(!partition.has_open_batch());
+    partition.committed(batch.last(), |_, _| {});
+    partition.set_room(room);
+    assert_eq!(partition.ask(&place(1), to(3), at(1)), None, "the log has filled ahead");
 }
 
 #[test]
@@ -147,6 +173,21 @@ fn a_drain_finishes_what_was_taken() {
     assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Unavailable));
     assert!(!partition.is_drained());
     commit(&mut partition);
+    assert!(partition.is_drained());
+}
+
+#[test]
+fn a_drain_waits_for_a_write_that_nobody_waits_for() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&place(1), to(2), at(1));
+    commit(&mut partition);
+    assert_eq!(partition.expire(at(11), 1), 1);
+    partition.drain();
+    assert!(!partition.is_drained());
+    let batch = partition.take_batch(Vec::new());
+    assert!(!partition.is_drained());
+    partition.committed(batch.last(), |_, _| {});
     assert!(partition.is_drained());
 }
 

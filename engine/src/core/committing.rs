@@ -5,7 +5,6 @@
 
 use super::{Core, Owned, clock};
 use crate::log::LogError;
-use crate::log::frame::frame_bytes;
 use crate::net::Connection;
 use crate::partition::Batch;
 use crate::storage::Storage;
@@ -29,9 +28,7 @@ impl<S: Storage> Core<S> {
             let batch = owned.partition.borrow_mut().take_batch(std::mem::take(&mut spare));
             let began = Instant::now();
             let bytes_before = owned.log.bytes_appended();
-            owned.writing_bytes.set(frame_bytes(batch.events.len()) as usize);
             let appended = self.append(&owned, &batch).await;
-            owned.writing_bytes.set(0);
             if let Err(error) = appended {
                 let partition = owned.partition.borrow().id();
                 self.fail(partition, error);
@@ -45,8 +42,8 @@ impl<S: Storage> Core<S> {
             metrics.log_events.fetch_add(u64::from(batch.count), Relaxed);
             let through = batch.last();
             spare = owned.tail.borrow_mut().push(batch);
-            self.refresh_room(&owned);
             self.answer(&owned, through);
+            self.refresh_room(&owned);
             owned.committed.raise();
             owned.upkeep.raise();
         }
@@ -104,12 +101,7 @@ impl<S: Storage> Core<S> {
         let metrics = &self.metrics.partitions[partition.id().index()];
         metrics.unacknowledged_bytes.store(unacknowledged, Relaxed);
         partition.set_room(crate::partition::LogRoom {
-            // The log knows of the batch in the works only when it is written.
-            batch_bytes: owned
-                .log
-                .room()
-                .saturating_sub(owned.writing_bytes.get())
-                .min(limits::BATCH_BYTES_MAX),
+            batch_bytes: owned.log.room().min(limits::BATCH_BYTES_MAX),
             disk_full: owned.log.wants_room(),
             above_high_water: unacknowledged > self.config.high_water_bytes,
         });

@@ -48,8 +48,6 @@ pub(crate) struct Owned<S: Storage> {
     pub(crate) upkeep: Signal,
     /// The newest durable batches, for feeds.
     pub(crate) tail: RefCell<Tail>,
-    /// Bytes of log that the batch takes which is being written now; 0 when none is.
-    pub(crate) writing_bytes: Cell<usize>,
 }
 
 /// Everything that the tasks of a core share.
@@ -98,7 +96,6 @@ impl<S: Storage> Core<S> {
                 committed: Signal::default(),
                 upkeep: Signal::default(),
                 tail: RefCell::new(Tail::new(next)),
-                writing_bytes: Cell::new(0),
             };
             assert!(partitions[slot].is_none(), "a partition has one owner");
             partitions[slot] = Some(Rc::new(owned));
@@ -220,9 +217,7 @@ impl<S: Storage> Core<S> {
             owned.partition.borrow_mut().drain();
         }
         for owned in self.owned() {
-            while !self.shared.has_failed()
-                && (owned.writing_bytes.get() > 0 || !owned.partition.borrow().is_drained())
-            {
+            while !self.shared.has_failed() && !owned.partition.borrow().is_drained() {
                 owned.committed.wait().await;
             }
         }
