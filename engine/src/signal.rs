@@ -87,4 +87,13 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(Pin::new(&mut wait).poll(&mut context), Poll::Ready(()));
     }
+
+    #[test]
+    fn a_raise_before_the_first_poll_counts() {
+        let mut context = Context::from_waker(Waker::noop());
+        let signal = Signal::default();
+        let mut wait = signal.wait();
+        signal.raise();
+        assert_eq!(Pin::new(&mut wait).poll(&mut context), Poll::Ready(()));
+    }
 }

@@ -66,6 +66,8 @@ impl<S: Storage> Core<S> {
         let id = owned.partition.borrow().id();
         let metrics = &self.metrics.partitions[id.index()];
         loop {
+            // From before the pass on: a commit beside it may use up the room that it makes.
+            let wanted = owned.upkeep.wait();
             if let Err(error) = owned.log.prepare().await {
                 self.fail(id, error);
                 owned.committed.raise();
@@ -80,7 +82,7 @@ impl<S: Storage> Core<S> {
             self.refresh_room(&owned);
             owned.committed.raise();
             metrics.out_of_room.store(u64::from(owned.log.wants_room()), Relaxed);
-            owned.upkeep.wait().await;
+            wanted.await;
         }
     }
 
