@@ -164,6 +164,8 @@ fn encode_projector(
     let now = Timestamp::from_micros(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
     let help = "Age of the oldest event that the store does not have";
     gauge(encoder, "projector_lag_seconds", help, projector.lag(now).as_secs_f64())?;
+    let connected = f64::from(u8::from(projector.is_connected()));
+    gauge(encoder, "projector_connected", "1 while the feeds of all cores are read", connected)?;
     counter(encoder, "projector_events", "Events written to the store", projector.events())?;
     let help = "Changes that could not be written and stand in the dead letters";
     counter(encoder, "projector_dead_letters", help, projector.dead_letters())?;
