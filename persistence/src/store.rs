@@ -67,6 +67,10 @@ pub trait Store: Send + Sync {
     /// write different columns.
     fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()>;
 
+    /// What people call a product, also one that the projector has not brought yet; `None` when
+    /// nobody has said.
+    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>>;
+
     /// For audits: up to `limit` orders after `after` in order of id, of one partition or of all.
     /// An empty answer is the end.
     fn scan_orders(

@@ -4,7 +4,7 @@
 use super::{PAGE_ROWS_MAX, page, parameter};
 use crate::body::product::{InventoryBody, parse_definition, parse_inventory, parse_state};
 use crate::middleware::authentication::require_admin;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::render::{self, Live, Words};
 use crate::service::{Answer, Call};
 use doorbuster_persistence::{CatalogEntry, ProductCursor, ProductRow};
@@ -41,10 +41,10 @@ async fn read_live(call: &Call<'_>, product: ProductId) -> Result<ProductView, P
 /// The product's document with what the catalog calls it. Words are not worth failing for: without
 /// the store the rest is still exact.
 async fn describe(call: &Call<'_>, status: StatusCode, view: &ProductView) -> Answer {
-    let row = call.query(call.worker.store.product(view.product)).await.ok().flatten();
-    let words = row.as_ref().map_or(Words::default(), |row| Words {
-        name: row.name.as_deref(),
-        description: row.description.as_deref(),
+    let entry = call.query(call.worker.store.catalog(view.product)).await.ok().flatten();
+    let words = entry.as_ref().map_or(Words::default(), |entry| Words {
+        name: entry.name.as_deref(),
+        description: entry.description.as_deref(),
     });
     Answer::with(status, render::product(view, words))
 }
@@ -64,25 +64,34 @@ pub(crate) async fn define(call: &Call<'_>, segment: &str) -> Result<Answer, Pro
         Outcome::DefinitionIncomplete => return Err(incomplete(&body.terms)),
         refused => return Err(call.refuse(&refused)),
     };
+    let stored = call.query(call.worker.store.catalog(product)).await;
+    let is_nameless = match &stored {
+        Ok(entry) => entry.as_ref().is_none_or(|entry| entry.name.is_none()),
+        Err(_) => is_new,
+    };
     let name = body.name.or_else(|| {
         // A product that was made by name is called by it until somebody says otherwise.
         let name = parameter(segment, "product").ok()?.into_owned();
-        (is_new && name != product.to_string()).then_some(name)
+        (is_nameless && name != product.to_string()).then_some(name)
     });
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let is_described = name.is_some() || body.description.is_some();
-    if is_described {
+    if name.is_some() || body.description.is_some() {
         let entry =
             CatalogEntry { product, name: name.clone(), description: body.description.clone() };
-        call.query(call.worker.store.put_catalog(entry)).await?;
+        call.query(call.worker.store.put_catalog(entry)).await.map_err(|_| words_in_doubt())?;
     }
-    // The projector may not have seen a new product yet, so its words are known from here only.
-    let row = call.query(call.worker.store.product(product)).await.ok().flatten();
     let (stored_name, stored_description) =
-        row.map_or((None, None), |row| (row.name, row.description));
+        stored.ok().flatten().map_or((None, None), |entry| (entry.name, entry.description));
     let (name, description) = (name.or(stored_name), body.description.or(stored_description));
     let words = Words { name: name.as_deref(), description: description.as_deref() };
     Ok(Answer::with(status, render::product(&view, words)))
+}
+
+/// The engine has taken the terms, and the store may not have taken the words.
+fn words_in_doubt() -> Problem {
+    let detail = "The product's terms are set and in force, but its name and description may not \
+                  be: the store did not answer. Send the same again";
+    Problem::new(Code::Unavailable, detail).retry_after(1)
 }
 
 fn incomplete(terms: &Define) -> Problem {

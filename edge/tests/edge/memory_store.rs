@@ -98,6 +98,19 @@ impl Store for MemoryStore {
     fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
         self.answer(|| self.catalog.lock().unwrap().push(entry))
     }
+    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
+        let mut row = CatalogEntry { product, name: None, description: None };
+        for entry in self.catalog.lock().unwrap().iter().filter(|e| e.product == product) {
+            row.name = entry.name.clone().or(row.name);
+            row.description = entry.description.clone().or(row.description);
+        }
+        for known in self.products.lock().unwrap().iter().filter(|p| p.product == product) {
+            row.name = row.name.or_else(|| known.name.clone());
+            row.description = row.description.or_else(|| known.description.clone());
+        }
+        let is_known = row.name.is_some() || row.description.is_some();
+        self.answer(|| is_known.then_some(row))
+    }
     fn scan_orders(
         &self,
         _: Option<PartitionId>,

@@ -47,6 +47,9 @@ fn a_product_is_made_and_then_changed() {
     assert_eq!(document["description"], "Fast");
     assert_eq!(document["available"], 40);
     assert_eq!(document["state"], "open");
+    // The projector has not brought the product yet; what it is called is known all the same.
+    shop.engine.script(|_| Reaction::Answer(Outcome::Product(product_view())));
+    assert_eq!(shop.get("/products/shoe").json()["name"], "shoe");
     let asked = shop.engine.asked();
     let Ask::Command(Command::Define(terms)) = asked[1].ask else { panic!("{asked:?}") };
     let expected = Define {
@@ -65,6 +68,24 @@ fn a_product_is_made_and_then_changed() {
     assert_eq!(changed.json()["description"], "Fast", "what is not named stays");
     let read = shop.get("/products/shoe");
     assert_eq!(read.json(), changed.json());
+}
+
+#[test]
+fn words_that_could_not_be_stored_are_said_to_be_missing_and_come_with_a_retry() {
+    let shop = Shop::open(new_product);
+    let body = r#"{"price": 1999, "stock": 100}"#;
+    shop.store.is_broken.store(true, SeqCst);
+    let answer = shop.ask("PUT", "/products/shoe", "admin", Some(body));
+    assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with("The product's terms are set"), "{detail}");
+    // By now the engine knows the product; it is called by its name nevertheless.
+    shop.store.is_broken.store(false, SeqCst);
+    shop.engine.script(|_| Reaction::Answer(Outcome::Product(product_view())));
+    let again = shop.ask("PUT", "/products/shoe", "admin", Some(body));
+    assert_eq!((again.status, again.json()["name"].clone()), (200, json!("shoe")));
+    assert_eq!(shop.get("/products/shoe").json()["name"], "shoe");
 }
 
 #[test]

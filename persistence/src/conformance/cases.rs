@@ -245,6 +245,9 @@ pub(super) async fn catalog_and_definition_in_either_order(open: &Open) {
 
     store.put_catalog(entry(catalog_first, Some("Lamp"), None)).await.expect("it is kept");
     assert_eq!(store.product(catalog_first).await, Ok(None), "a name is no product");
+    let lamp = entry(catalog_first, Some("Lamp"), None);
+    assert_eq!(store.catalog(catalog_first).await, Ok(Some(lamp)), "it is a name all the same");
+    assert_eq!(store.catalog(feed_first).await, Ok(None));
     assert_eq!(store.products(None, 10).await.map(|page| page.rows), Ok(vec![]));
     assert_eq!(store.scan_products(None, 10).await, Ok(vec![]));
     let rows = vec![
@@ -253,9 +256,12 @@ pub(super) async fn catalog_and_definition_in_either_order(open: &Open) {
         RowChange::StateSet { product: feed_first, state: SaleState::Paused },
     ];
     store.write(batch(0, 0, rows)).await.expect("the batch is next");
+    assert_eq!(store.catalog(feed_first).await, Ok(None), "nobody has said what it is called");
     store.put_catalog(entry(feed_first, Some("Chair"), Some("of wood"))).await.expect("kept");
     store.put_catalog(entry(feed_first, None, Some("of steel"))).await.expect("kept");
     store.write(batch(0, 3, vec![define(feed_first, 21)])).await.expect("the batch is next");
+    let chair = entry(feed_first, Some("Chair"), Some("of steel"));
+    assert_eq!(store.catalog(feed_first).await, Ok(Some(chair)));
 
     for (product, name, description, price, state, created, updated) in [
         (catalog_first, "Lamp", None, 10, SaleState::Open, 1, 1),

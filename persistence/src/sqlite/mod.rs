@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::rows::{CatalogEntry, Checkpoint, DeadLetter, OrderRow, ProductRow};
 use crate::store::{Batch, Page, Store, StoreFuture, StoreIdentity, Written};
 use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,7 +127,7 @@ impl Store for SqliteStore {
     }
 
     fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
-        self.reader().run(|connection| read::identity(connection))
+        self.reader().ask(|connection| read::identity(connection))
     }
 
     fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
@@ -140,7 +140,7 @@ impl Store for SqliteStore {
     }
 
     fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>> {
-        self.reader().run(move |connection| read::order(connection, order))
+        self.reader().ask(move |connection| read::order(connection, order))
     }
 
     fn orders_of(
@@ -149,11 +149,11 @@ impl Store for SqliteStore {
         after: Option<OrderCursor>,
         limit: u32,
     ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
-        self.reader().run(move |connection| read::orders_of(connection, buyer, after, limit))
+        self.reader().ask(move |connection| read::orders_of(connection, buyer, after, limit))
     }
 
     fn product(&self, product: ProductId) -> StoreFuture<'_, Option<ProductRow>> {
-        self.reader().run(move |connection| read::product(connection, product))
+        self.reader().ask(move |connection| read::product(connection, product))
     }
 
     fn products(
@@ -161,11 +161,15 @@ impl Store for SqliteStore {
         after: Option<ProductCursor>,
         limit: u32,
     ) -> StoreFuture<'_, Page<ProductRow, ProductCursor>> {
-        self.reader().run(move |connection| read::products(connection, after, limit))
+        self.reader().ask(move |connection| read::products(connection, after, limit))
     }
 
     fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
         self.writer.run(move |connection| write::put_catalog(connection, &entry))
+    }
+
+    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
+        self.reader().ask(move |connection| read::catalog(connection, product))
     }
 
     fn scan_orders(
@@ -174,7 +178,7 @@ impl Store for SqliteStore {
         after: Option<OrderId>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<OrderRow>> {
-        self.reader().run(move |connection| read::scan_orders(connection, partition, after, limit))
+        self.reader().ask(move |connection| read::scan_orders(connection, partition, after, limit))
     }
 
     fn scan_products(
@@ -182,7 +186,7 @@ impl Store for SqliteStore {
         after: Option<ProductId>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<ProductRow>> {
-        self.reader().run(move |connection| read::scan_products(connection, after, limit))
+        self.reader().ask(move |connection| read::scan_products(connection, after, limit))
     }
 
     fn dead_letters(
@@ -190,7 +194,7 @@ impl Store for SqliteStore {
         after: Option<(PartitionId, Sequence, u32)>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.reader().run(move |connection| read::dead_letters(connection, after, limit))
+        self.reader().ask(move |connection| read::dead_letters(connection, after, limit))
     }
 }
 
@@ -200,6 +204,10 @@ fn classify(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { why },
         Some(ErrorCode::DiskFull) => StoreError::Full { why },
+        // The index of the write-ahead log, which grows with it, found no room.
+        Some(_) if error.sqlite_extended_error_code() == Some(ffi::SQLITE_IOERR_SHMSIZE) => {
+            StoreError::Full { why }
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { why },
         Some(_) => StoreError::Failed { why },
         // No code of SQLite's: a column did not hold what this program writes.
@@ -228,6 +236,45 @@ mod tests {
             .writer
             .run(move |connection| connection.query_row(&pragma, [], |_| Ok(())).map_err(failure));
         limited.await.expect("the limit is set");
+    }
+
+    #[test]
+    fn no_room_is_told_from_a_disk_that_fails() {
+        let check = |code, is_full: bool| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = classify(&error);
+            assert_eq!(matches!(error, StoreError::Full { .. }), is_full, "{code}: {error}");
+            assert_eq!(error.is_retryable(), is_full, "{code}: {error}");
+        };
+        check(ffi::SQLITE_FULL, true);
+        check(ffi::SQLITE_IOERR_SHMSIZE, true);
+        check(ffi::SQLITE_IOERR_WRITE, false);
+        check(ffi::SQLITE_CORRUPT, false);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_waits_for_is_not_looked_up() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = SqliteStore::open(directory.path().join("store.db")).expect("it opens");
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let held = store.readers[0].ask(move |_| {
+            // An error means that the test has ended.
+            let _ = gate.recv();
+            Ok(())
+        });
+        let (looked_up, looked) = std::sync::mpsc::channel();
+        let answered = looked_up.clone();
+        drop(store.readers[0].ask(move |_| looked_up.send("dropped").map_err(|_| closed())));
+        let waited_for =
+            store.readers[0].ask(move |_| answered.send("waited for").map_err(|_| closed()));
+        go.send(()).expect("the reader waits");
+        held.await.expect("it was let go");
+        waited_for.await.expect("it is looked up");
+        assert_eq!(looked.iter().collect::<Vec<_>>(), ["waited for"]);
+    }
+
+    fn closed() -> StoreError {
+        StoreError::Closed
     }
 
     /// SQLite answers at its page limit as it does on a full disk.

@@ -2,7 +2,7 @@
 
 use crate::cursor::{OrderCursor, ProductCursor};
 use crate::error::StoreError;
-use crate::rows::{Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
+use crate::rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
 use crate::sqlite::failure;
 use crate::store::{PAGE_ROWS_MAX, Page, StoreIdentity};
 use doorbuster_protocol::command::SaleState;
@@ -102,6 +102,19 @@ pub(super) fn product(
     let sql =
         format!("SELECT {PRODUCT_COLUMNS} FROM products WHERE id = ?1 AND created_at IS NOT NULL");
     rows(connection, &sql, params![product.as_bytes()], product_row).map(|mut found| found.pop())
+}
+
+/// What people call a product, defined or not.
+pub(super) fn catalog(
+    connection: &Connection,
+    product: ProductId,
+) -> Result<Option<CatalogEntry>, StoreError> {
+    let sql = "SELECT name, description FROM products
+               WHERE id = ?1 AND (name IS NOT NULL OR description IS NOT NULL)";
+    rows(connection, sql, params![product.as_bytes()], |row| {
+        Ok(CatalogEntry { product, name: row.get(0)?, description: row.get(1)? })
+    })
+    .map(|mut found| found.pop())
 }
 
 /// A page of the defined products.

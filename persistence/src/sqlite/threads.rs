@@ -61,6 +61,26 @@ impl ConnectionThread {
         })
     }
 
+    /// As [`ConnectionThread::run`], for what changes nothing: when nobody waits for the answer any
+    /// more, the question is not looked into. Otherwise a store that is further behind than its
+    /// askers are patient would never catch up.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'static, T> {
+        let (answer, answered) = oneshot::channel();
+        let handed_over = self.hand_over(Box::new(move |connection| {
+            if !answer.is_closed() {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(job(connection));
+            }
+        }));
+        Box::pin(async move {
+            handed_over?;
+            answered.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
     fn hand_over(&self, job: Job) -> Result<(), StoreError> {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         self.waiting.fetch_add(1, Ordering::Relaxed);

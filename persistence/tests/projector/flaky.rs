@@ -74,6 +74,9 @@ impl Store for FlakyStore {
     fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
         self.inner.put_catalog(entry)
     }
+    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
+        self.inner.catalog(product)
+    }
     fn scan_orders(
         &self,
         partition: Option<PartitionId>,
