@@ -103,7 +103,10 @@ pub(crate) async fn serve(stream: TcpStream, state: Rc<ConnectionState>, worker:
     });
     // `pipeline_flush` stays off: it keeps an answer back while bytes of a next request wait, and
     // loses it when they turn out to be none.
+    // A client may say that it has no more requests and still wait for its answers (RFC 9112 §9.6):
+    // an order that was sent whole is answered.
     let connection = http1::Builder::new()
+        .half_close(true)
         .header_read_timeout(None)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
         .serve_connection(socket, answer);

@@ -24,6 +24,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The header of an answer that was given before.
@@ -36,6 +37,8 @@ pub(crate) struct Call<'a> {
     /// When its headers were complete, by the clock of the world.
     pub(crate) now: Timestamp,
     started: Instant,
+    /// How long its body took to arrive: a client's time, which is not counted as the engine's.
+    body_took: Cell<Duration>,
     connection: &'a ConnectionState,
     body: Cell<Option<Incoming>>,
 }
@@ -92,7 +95,9 @@ impl Call<'_> {
     pub(crate) async fn json_body(&self) -> Result<Bytes, Problem> {
         body::require_json(self.headers())?;
         let Some(incoming) = self.body.take() else { return Ok(Bytes::new()) };
-        body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await
+        let body = body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await;
+        self.body_took.set(self.started.elapsed());
+        body
     }
 
     /// The partition of a product.
@@ -118,8 +123,8 @@ impl Call<'_> {
         partition: PartitionId,
         ask: Ask,
     ) -> impl Future<Output = Result<Outcome, Problem>> {
-        let micros =
-            u64::try_from(self.worker.config.order_timeout.as_micros()).unwrap_or(u64::MAX);
+        let time = self.body_took.get() + self.worker.config.order_timeout;
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let request = EngineRequest { partition, deadline: self.now.plus_micros(micros), ask };
         let answer = self.worker.engine.client().map(|client| client.submit(request));
         async move {
@@ -158,7 +163,7 @@ impl Call<'_> {
     }
 
     fn deadline(&self) -> Instant {
-        self.started + self.worker.config.order_timeout
+        self.started + self.body_took.get() + self.worker.config.order_timeout
     }
 
     fn not_connected(&self) -> Problem {
@@ -182,6 +187,7 @@ pub(crate) async fn answer(
         head: &head,
         now: crate::time::now(),
         started: Instant::now(),
+        body_took: Cell::new(Duration::ZERO),
         connection: &connection,
         body: Cell::new(Some(body)),
     };

@@ -3,7 +3,7 @@
 use super::fake_engine::PATIENCE;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// One connection. Everything that must come is waited for, but not for ever.
 pub(crate) struct Client {
@@ -42,6 +42,19 @@ impl Client {
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The head of an answer that is not the last one.
+    pub(crate) fn interim(&mut self) -> String {
+        while !self.received.ends_with(b"\r\n\r\n") {
+            assert!(self.fill(), "the connection ended inside an answer");
+        }
+        String::from_utf8(std::mem::take(&mut self.received)).unwrap()
     }
 
     /// Sends what may meet a closed connection.

@@ -6,7 +6,7 @@ use super::shop::{Shop, bearer, order_view};
 use doorbuster_edge::EdgeConfig;
 use doorbuster_protocol::Outcome;
 use doorbuster_protocol::outcome::OrderStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FLASH: &str = "/orders/flash-sale/shoe";
 const SHORT: Duration = Duration::from_millis(20);
@@ -57,6 +57,38 @@ fn slow_bodies_are_answered_and_cut_off() {
     assert!(client.is_closed());
     assert_eq!(shop.rejected("slow-body"), 1);
     assert!(shop.engine.asked().is_empty());
+}
+
+#[test]
+fn time_that_a_body_takes_is_not_taken_from_the_engine() {
+    let shop = shop(|config| (config.body_timeout, config.order_timeout) = (LONG, SHORT * 25));
+    let bearer = bearer("ann");
+    let mut client = shop.client();
+    client.send(format!(
+        "POST {FLASH} HTTP/1.1\r\nhost: a\r\nauthorization: {bearer}\r\n\
+         expect: 100-continue\r\ncontent-length: 15\r\n\r\n"
+    ));
+    let asked_for = client.interim();
+    assert!(asked_for.starts_with("HTTP/1.1 100"), "{asked_for}");
+    let began = Instant::now();
+    while began.elapsed() < SHORT * 26 {
+        std::thread::yield_now();
+    }
+    client.send(r#"{"quantity": 1}"#);
+    assert_eq!(client.answer().status, 201);
+}
+
+#[test]
+fn who_says_that_nothing_more_will_come_is_still_answered() {
+    let shop = shop(|_| {});
+    let bearer = bearer("ann");
+    let order = request("POST", FLASH, &[("authorization", &bearer)], Some(r#"{"quantity": 1}"#));
+    let mut client = shop.client();
+    client.send(order.repeat(3));
+    client.finish();
+    let statuses: Vec<u16> = (0..3).map(|_| client.answer().status).collect();
+    assert_eq!(statuses, [201, 201, 201]);
+    assert!(client.is_closed());
 }
 
 #[test]
