@@ -264,7 +264,33 @@ fn check_head(head: &Parts) -> Result<(), Problem> {
         let detail = "A request needs exactly one Host header (RFC 9112 §3.2)";
         return Err(Problem::invalid("Host", detail).closing());
     }
-    Ok(())
+    // Whoever stands in front might have looked at the other one.
+    for (name, shown) in
+        [(header::AUTHORIZATION, "Authorization"), (header::CONTENT_TYPE, "Content-Type")]
+    {
+        if head.headers.get_all(name).iter().nth(1).is_some() {
+            let detail = format!("A request has one {shown} header at the most");
+            return Err(Problem::invalid(shown, detail).closing());
+        }
+    }
+    check_coding(&head.headers)
+}
+
+/// Takes bodies that are chunked once and nothing else. hyper reads any coding that ends in chunks
+/// as if it were nothing but chunks, where somebody in front may read it differently.
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    if is_plain {
+        return Ok(());
+    }
+    let detail =
+        "A body comes with a Content-Length or as `Transfer-Encoding: chunked`, no other way";
+    Err(Problem::invalid("Transfer-Encoding", detail).closing())
 }
 
 fn refuse_route(reason: NoAction) -> Problem {

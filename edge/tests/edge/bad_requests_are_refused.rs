@@ -194,6 +194,22 @@ fn a_head_must_be_well_formed() {
     check(&format!("POST {FLASH} HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n"), 400);
     let encoding = "transfer-encoding: gzip";
     check(&format!("POST {FLASH} HTTP/1.1\r\nhost: a\r\n{encoding}\r\n\r\n{{}}"), 400);
+    let order = r#"{"quantity": 1}"#;
+    let one = bearer("ann");
+    for (name, value) in [("Authorization", bearer("bob").as_str()), ("Content-Type", "text/plain")]
+    {
+        let both = [("authorization", one.as_str()), ("content-type", "application/json")];
+        check(&request("POST", FLASH, &[both[0], both[1], (name, value)], Some(order)), 400);
+    }
+    for codings in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        check(
+            &format!(
+                "POST {FLASH} HTTP/1.1\r\nhost: a\r\nauthorization: {one}\r\n\
+                 transfer-encoding: {codings}\r\n\r\nf\r\n{order}\r\n0\r\n\r\n"
+            ),
+            400,
+        );
+    }
     assert!(shop.engine.asked().is_empty());
     assert!(shop.rejected("malformed") > 0);
 }
