@@ -4,7 +4,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`settings`] | the table of every setting |
-//! | [`file`] | the TOML file, with line and column of every mistake |
+//! | [`mod@file`] | the TOML file, with line and column of every mistake |
 //! | [`raw`] | who wins: flag, environment, file, default |
 //! | [`validated`] | values with a meaning and in range |
 //! | [`show`] | a configuration as text: `config init` and `config show` |
