@@ -138,9 +138,9 @@ pub struct Engine {
     shared: Arc<Shared>,
     cores: Vec<CoreHandle>,
     write_mode: WriteMode,
-    _snapshots: SnapshotWorker,
+    snapshots: SnapshotWorker,
     /// Dropped last: the lock on the data directory goes with it.
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 impl Engine {
@@ -204,15 +204,7 @@ impl Engine {
             cores.push(spawned);
         }
         drop(ready);
-        let engine = Self {
-            map,
-            metrics,
-            shared,
-            cores,
-            write_mode,
-            _snapshots: snapshots,
-            _directory: directory,
-        };
+        let engine = Self { map, metrics, shared, cores, write_mode, snapshots, directory };
         for _ in 0..engine.cores.len() {
             // A core that fails to recover says so; one that panics hangs up.
             match readiness.recv() {
@@ -250,10 +242,12 @@ impl Engine {
         Stopper(Arc::clone(&self.shared))
     }
 
-    /// Waits for the end: of a drain, or by a failure.
-    pub fn join(mut self) -> Result<(), EngineError> {
+    /// Waits for the end: of a drain, or by a failure. After a failure the data directory stays
+    /// locked until the process has ended: a snapshot may still be written, by a disk that may be
+    /// slow to fail, and nobody waits for that.
+    pub fn join(self) -> Result<(), EngineError> {
         let mut first = None;
-        for core in self.cores.drain(..) {
+        for core in self.cores {
             let ended = match core.join() {
                 Ok(ended) => ended,
                 Err(error) => Err(EngineError::Core(error.to_string())),
@@ -266,7 +260,11 @@ impl Engine {
         let failure =
             self.shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         match failure.or(first) {
-            Some(error) => Err(error),
+            Some(error) => {
+                self.snapshots.abandon();
+                std::mem::forget(self.directory);
+                Err(error)
+            }
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use doorbuster_engine::directory::DirectoryError;
 use doorbuster_engine::engine::{Engine, EngineError};
 use doorbuster_protocol::command::{Ask, Command, Read, Request, SaleState};
 use doorbuster_protocol::event::Fact;
@@ -227,6 +228,29 @@ fn garbage_behind_good_requests_ends_its_connection_and_no_other() {
         }
         broken.wait_for_close();
     }
+}
+
+#[test]
+fn a_log_that_fails_ends_the_engine() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(config(data.path(), 1));
+    let shoe = product("shoe");
+    let mut client = Client::connect(running.address());
+    let partition = client.map().partitions.partition_of(shoe);
+    let directory = data.path().join(format!("partitions/{:04}", partition.get()));
+    let away = data.path().join("away");
+    std::fs::rename(&directory, &away).expect("moved away");
+    // The write finds its open file; the log cannot be filled ahead any more.
+    let defined = client.ask(shoe, Command::Define(define("shoe", 5)));
+    assert!(matches!(defined, Outcome::Product(_)));
+    client.wait_for_close();
+    let failed = running.wait().expect_err("nobody asked it to end");
+    assert!(
+        matches!(&failed, EngineError::Log { partition: found, .. } if *found == partition),
+        "{failed}"
+    );
+    let again = Engine::start(config(data.path(), 1)).map(drop);
+    assert!(matches!(again, Err(EngineError::Directory(DirectoryError::Locked { .. }))));
 }
 
 #[test]

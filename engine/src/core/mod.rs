@@ -126,10 +126,14 @@ impl<S: Storage> Core<S> {
         while !self.shared.is_stopping() {
             self.stopped.wait().await;
         }
-        if self.shared.has_failed() {
-            return Ok(());
+        if !self.shared.has_failed() {
+            self.drain().await?;
         }
-        self.drain().await
+        // After a failure nobody is answered any more, and nobody should wait for it.
+        for connection in self.connections.all() {
+            connection.close();
+        }
+        Ok(())
     }
 
     fn owned(&self) -> impl Iterator<Item = &Rc<Owned<S>>> {

@@ -219,6 +219,10 @@ impl SnapshotWorker {
             .expect("the system has a thread to give");
         Self { handle: SnapshotHandle(sender), is_stopping, thread: Some(thread) }
     }
+    /// Ends without waiting for the snapshot in the works: its disk may not answer any more.
+    pub fn abandon(mut self) {
+        self.thread = None;
+    }
     /// Where logs ask.
     pub fn handle(&self) -> SnapshotHandle {
         self.handle.clone()

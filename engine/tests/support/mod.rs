@@ -1,6 +1,6 @@
 //! A blocking client over the protocol's session, and engines that listen on free ports.
 
-use doorbuster_engine::engine::{Engine, EngineConfig, Stopper};
+use doorbuster_engine::engine::{Engine, EngineConfig, EngineError, Stopper};
 use doorbuster_engine::log::LogConfig;
 use doorbuster_protocol::command::{Ask, Command, Define, Place, Read, Request};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
@@ -44,6 +44,10 @@ impl Running {
     }
     pub(crate) fn address(&self) -> SocketAddr {
         self.engine().addresses()[0]
+    }
+    /// Waits for its end without asking for it.
+    pub(crate) fn wait(mut self) -> Result<(), EngineError> {
+        self.engine.take().expect("it runs").join()
     }
     pub(crate) fn stop(mut self) {
         self.stopper.stop();
