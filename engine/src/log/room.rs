@@ -69,6 +69,7 @@ impl<S: Storage> Log<S> {
             let filled = current.filled.get();
             let ahead = self.ahead(tail);
             if filled >= self.config.segment_bytes || filled - tail >= ahead {
+                self.is_full.set(false);
                 break;
             }
             let step = (ahead / 2).clamp(PIECE_BYTES, STEP_BYTES_MAX);
@@ -144,6 +145,11 @@ impl<S: Storage> Log<S> {
         }
         let file = match self.storage.open(&name, Mode::Write).await {
             Ok(file) => file,
+            Err(source) if is_full(&source) => {
+                self.is_full.set(true);
+                self.spares.borrow_mut().push(Spare { number: spare.number, bytes: filled });
+                return Ok(());
+            }
             Err(source) => return Err(self.fail("open", &name, source)),
         };
         let open = OpenFile { file, tail: Cell::new(0), filled: Cell::new(filled), is_used };

@@ -24,12 +24,13 @@ use super::{Entry, File, Mode, Storage, block_down, std_disk};
 use doorbuster_protocol::PartitionId;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What the name of the thread that tries direct I/O begins with (glommio adds a number). A panic
 /// in it says only that direct I/O is not to be had: a panic hook that ends the process must let
@@ -59,6 +60,8 @@ impl fmt::Display for WriteMode {
 pub struct GlommioDisk {
     path: PathBuf,
     mode: WriteMode,
+    /// Open since its first sync, so that a rotation needs no descriptor that it might not get.
+    directory: Rc<OnceCell<Directory>>,
 }
 
 impl GlommioDisk {
@@ -71,7 +74,7 @@ impl GlommioDisk {
         let path = path.into();
         // glommio opens relative to no directory at all.
         let path = std::path::absolute(&path).unwrap_or(path);
-        Self { path, mode }
+        Self { path, mode, directory: Rc::default() }
     }
 
     /// Finds out whether files under `path` can be written directly, by doing it once.
@@ -232,9 +235,14 @@ impl Storage for GlommioDisk {
         glommio::io::remove(self.path.join(name)).await.map_err(plain)
     }
     async fn sync_directory(&self) -> io::Result<()> {
-        let directory = Directory::open(&self.path).await.map_err(plain)?;
-        directory.sync().await.map_err(plain)?;
-        directory.close().await.map_err(plain)
+        if self.directory.get().is_none() {
+            let opened = Directory::open(&self.path).await.map_err(plain)?;
+            if let Err(second) = self.directory.set(opened) {
+                second.close().await.map_err(plain)?;
+            }
+        }
+        let directory = self.directory.get().expect("it was opened");
+        directory.sync().await.map_err(plain)
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
         std_disk::StdDisk::new(&self.path).read_blocking(name)

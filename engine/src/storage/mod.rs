@@ -126,9 +126,11 @@ pub(crate) fn check_complete(written: usize, expected: usize) -> io::Result<()> 
     ))
 }
 
-/// Whether an error says that the disk (or the quota) is full.
+/// Whether an error says that the disk (or the quota) is full, or that the process may open no
+/// more files: nothing was changed, and later it may work.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Runs a future over an [`Immediate`] disk. Panics when it would have to wait.
