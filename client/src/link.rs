@@ -159,6 +159,10 @@ impl Link {
             error = self.await_silence() => error,
             () = self.closed.notified() => ClientError::Unavailable,
         };
+        if !self.is_closed.get() {
+            let in_flight = self.in_flight();
+            tracing::warn!(core = %self.address, %error, in_flight, "the connection to a core is lost");
+        }
         self.disconnect();
         if let Some(client) = client.upgrade() {
             client.announce();

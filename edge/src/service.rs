@@ -136,6 +136,8 @@ impl Call<'_> {
                     match error {
                         ClientError::Overloaded => metrics.rejected(Rejected::Overloaded),
                         ClientError::Unavailable => metrics.rejected(Rejected::Unavailable),
+                        // Thousands may be lost with one connection, which has said so once.
+                        ClientError::Lost => tracing::debug!(%error, "a request was in flight"),
                         _ => tracing::warn!(%error, "a request to the engine failed"),
                     }
                     Err(refusal::of_client(&error))
