@@ -161,7 +161,8 @@ impl Link {
         };
         if !self.is_closed.get() {
             let in_flight = self.in_flight();
-            tracing::warn!(core = %self.address, %error, in_flight, "the connection to a core is lost");
+            let core = self.address;
+            tracing::warn!(%core, %error, in_flight, "the connection to a core is lost");
         }
         self.disconnect();
         if let Some(client) = client.upgrade() {
