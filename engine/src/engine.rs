@@ -42,6 +42,7 @@ pub struct EngineConfig {
     /// Bytes of one log segment.
     pub segment_bytes: u64,
     /// Bytes of a partition's log that may wait for its consumers; past it new orders are refused.
+    /// What waits is counted in whole segments: less than one counts as one.
     pub high_water_bytes: u64,
 }
 

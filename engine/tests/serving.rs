@@ -3,7 +3,7 @@
 mod support;
 
 use doorbuster_engine::directory::DirectoryError;
-use doorbuster_engine::engine::{Engine, EngineError};
+use doorbuster_engine::engine::{Engine, EngineConfig, EngineError};
 use doorbuster_protocol::command::{Ask, Command, Read, Request, SaleState};
 use doorbuster_protocol::event::Fact;
 use doorbuster_protocol::frame::{Kind, OpenFrame};
@@ -69,6 +69,17 @@ fn thousands_in_flight_sell_exactly_the_stock() {
     assert_eq!(placed.count(), 1_000);
     let Outcome::Product(view) = client.read_product(shoe) else { panic!("read") };
     assert_eq!((view.available, view.held), (0, 1_000));
+}
+
+#[test]
+fn a_high_water_mark_below_a_segment_refuses_nobody_for_nothing() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Running::start(EngineConfig { high_water_bytes: 1, ..config(data.path(), 1) });
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    client.ask(shoe, Command::Define(define("shoe", 2)));
+    assert!(matches!(client.ask(shoe, place("shoe", 1, None)), Outcome::Placed(_)));
+    assert!(matches!(client.ask(shoe, place("shoe", 2, None)), Outcome::Placed(_)));
 }
 
 #[test]

@@ -103,13 +103,14 @@ impl<S: Storage> Core<S> {
         partition.set_room(crate::partition::LogRoom {
             batch_bytes: owned.log.room().min(limits::BATCH_BYTES_MAX),
             disk_full: owned.log.wants_room(),
-            above_high_water: unacknowledged > self.config.high_water_bytes,
+            above_high_water: unacknowledged
+                > self.config.high_water_bytes.max(self.config.segment_bytes),
         });
     }
 
     /// Lets overdue holds run out.
     pub(super) fn expire(&self, owned: &Owned<S>) {
-        /// Holds that run out in one turn; the rest has its turn right after.
+        /// Holds that run out in one tick; the rest has its turn in the next.
         const EXPIRED_PER_TURN_MAX: usize = 2_048;
         let expired = owned.partition.borrow_mut().expire(clock(), EXPIRED_PER_TURN_MAX);
         if expired > 0 {
