@@ -207,6 +207,11 @@ impl<S: Storage> Log<S> {
         let older = listing.snapshots.iter().map(|named| named.sequence);
         let newest = recovery.snapshot.unwrap_or_default();
         let covered = older.filter(|sequence| *sequence < newest).max().unwrap_or_default();
+        let newest_bytes = listing
+            .snapshots
+            .iter()
+            .find(|named| named.sequence == newest)
+            .map_or(0, |named| named.bytes);
         let next_spare = listing.spares.iter().map(|spare| spare.number + 1).max().unwrap_or(1);
         let durable = base.state.sequence();
         let log = Self {
@@ -228,7 +233,7 @@ impl<S: Storage> Log<S> {
             is_appending: Cell::new(false),
             is_kept: Cell::new(false),
             kept: Signal::default(),
-            snapshots: Arc::new(SnapshotState::new(newest, covered)),
+            snapshots: Arc::new(SnapshotState::new(newest, covered, newest_bytes)),
             cursors: RefCell::default(),
         };
         // The first batch finds room, wherever the log ended.

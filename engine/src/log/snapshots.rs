@@ -20,7 +20,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 /// Niceness of the snapshot thread: it takes what the cores leave.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
+/// A snapshot is due when the log after the last one is this many times as long as that one: reading
+/// and writing the whole state stays a constant part of the work, however large the state grows.
+const LOG_PER_SNAPSHOT: u64 = 2;
 /// Snapshots that are kept.
 const KEPT: usize = 2;
 
@@ -29,16 +32,19 @@ const KEPT: usize = 2;
 pub(super) struct SnapshotState {
     newest: AtomicU64,
     covered: AtomicU64,
+    /// Bytes of the newest one.
+    bytes: AtomicU64,
     /// The first sequence of the current segment when the last snapshot was asked for.
     asked: AtomicU64,
     is_busy: AtomicBool,
 }
 
 impl SnapshotState {
-    pub(super) fn new(newest: Sequence, covered: Sequence) -> Self {
+    pub(super) fn new(newest: Sequence, covered: Sequence, bytes: u64) -> Self {
         Self {
             newest: AtomicU64::new(newest.get()),
             covered: AtomicU64::new(covered.get()),
+            bytes: AtomicU64::new(bytes),
             ..Self::default()
         }
     }
@@ -50,6 +56,9 @@ impl SnapshotState {
         Sequence::new(self.newest.load(Ordering::Acquire))
     }
     fn note(&self, taken: &SnapshotTaken) {
+        if taken.bytes > 0 {
+            self.bytes.store(taken.bytes, Ordering::Relaxed);
+        }
         self.newest.store(taken.newest.get(), Ordering::Release);
         self.covered.store(taken.covered.get(), Ordering::Release);
     }
@@ -142,10 +151,14 @@ impl<S: Storage> Log<S> {
         let until = self.current_first();
         let segments = self.segments.borrow();
         let newest = self.snapshots.newest();
-        let open = segments.len() - segments.partition_point(|segment| segment.first <= newest);
+        let first_new = segments.partition_point(|segment| segment.first <= newest);
+        // The current segment is the last one, and is not closed.
+        let closed = segments.range(first_new..segments.len().max(first_new + 1) - 1);
+        let (count, bytes) =
+            closed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.bytes));
         drop(segments);
-        // The current segment is among the open ones, and is not closed.
-        if open.saturating_sub(1) < self.config.snapshot_segments
+        if count < self.config.snapshot_segments
+            || bytes < LOG_PER_SNAPSHOT * self.snapshots.bytes.load(Ordering::Relaxed)
             || self.snapshots.asked.load(Ordering::Relaxed) == until.get()
             || self.snapshots.is_busy.swap(true, Ordering::AcqRel)
         {
