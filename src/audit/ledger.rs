@@ -24,6 +24,7 @@ pub(crate) struct Ledger {
     first: Sequence,
     last: Sequence,
     last_at: Timestamp,
+    last_change: Sequence,
     pub(crate) accounts: HashMap<ProductId, Account>,
     pub(crate) orders: HashMap<OrderId, Entry>,
     keys: HashMap<IdempotencyKey, OrderId>,
@@ -39,6 +40,7 @@ impl Ledger {
             first: Sequence::ZERO.next(),
             last: Sequence::ZERO,
             last_at: Timestamp::NONE,
+            last_change: Sequence::ZERO,
             accounts: HashMap::new(),
             orders: HashMap::new(),
             keys: HashMap::new(),
@@ -85,6 +87,10 @@ impl Ledger {
         self.last
     }
 
+    /// The last event that changes anything outside the engine: not an acknowledgement.
+    pub(crate) fn last_change(&self) -> Sequence {
+        self.last_change
+    }
     /// Orders that ended by being paid.
     pub(crate) fn paid_orders(&self) -> u64 {
         self.orders.values().filter(|entry| entry.status() == OrderStatus::Paid).count() as u64
@@ -142,6 +148,7 @@ impl Ledger {
                 return;
             }
         };
+        self.last_change = sequence;
         self.balance(sequence, product);
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Totals {
     pub(crate) served_from_waitlist: u64,
     /// Orders found in the store; `None` when there is no store.
     pub(crate) store_orders: Option<u64>,
-    /// Events that the store does not have yet.
+    /// Events that the store does not have yet, acknowledgements at the end left out.
     pub(crate) store_lag: u64,
 }
 
