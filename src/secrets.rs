@@ -3,9 +3,11 @@
 //! Both are 32 random bytes, made at the first start, kept as hex in files that only their owner
 //! may read. They are never printed. A secret in the configuration stands in place of the file.
 
+use crate::config::validated::IssuerKey;
 use crate::config::validated::parse_key;
 use crate::config::{Config, Secret};
 use crate::exit::{Exit, Failure};
+use doorbuster_edge::{PublicKey, TokenKey, TokenRules, TokenSecret};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::{self, Write};
@@ -51,6 +53,21 @@ impl Secrets {
         }
     }
 
+    /// What bearer tokens must show: the signature of the local secret, or of somebody whose public
+    /// key the configuration names.
+    pub(crate) fn token_rules(&self, config: &Config) -> Result<TokenRules, Failure> {
+        let key = match &config.token_issuer_key {
+            Some(issuer) => TokenKey::Public(read_public_key(issuer)?),
+            None => {
+                let secret = self.token_secret(config)?;
+                let secret = TokenSecret::new(secret.expose());
+                TokenKey::Secret(secret.expect("a secret of this program is long enough"))
+            }
+        };
+        let (issuer, audience) = (config.token_issuer.clone(), config.token_audience.clone());
+        Ok(TokenRules { key, issuer, audience })
+    }
+
     /// The key of the binary protocol: the configuration's, else the directory's.
     pub(crate) fn engine_key(&self, config: &Config) -> Result<[u8; 32], Failure> {
         config.engine_key.map_or_else(|| self.read(ENGINE_KEY), Ok)
@@ -77,6 +94,16 @@ impl Secrets {
                 )
         })
     }
+}
+
+fn read_public_key(issuer: &IssuerKey) -> Result<PublicKey, Failure> {
+    let IssuerKey { algorithm, file } = issuer;
+    let what = format!("{} is no public key for bearer tokens", file.display());
+    let next = "name the PEM file of the issuer's public key with --token-public-key";
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Configuration, &what).why(error).next(next))?;
+    PublicKey::from_pem(*algorithm, &text)
+        .map_err(|error| Failure::new(Exit::Configuration, &what).why(error).next(next))
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {

@@ -173,6 +173,24 @@ fn what_is_no_order_is_refused_with_its_field() {
 }
 
 #[test]
+fn who_asks_too_often_is_told_when_to_come_back() {
+    let home = tempfile::tempdir().expect("a directory");
+    let flags = ["--rate-limit", "1/s burst 3", "--edge-threads", "1"];
+    let server = Server::start_with(&home.path().join("data"), "127.0.0.1:0", &flags);
+    let (ann, admin) = (server.token("ann"), server.admin_token());
+    let mut client = server.client();
+    let answers: Vec<_> = (0..6).map(|_| client.buy("demo", &ann, None, false)).collect();
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("six are too many");
+    expect(refused, 429, "rate-limited");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    let is_limit = |(name, _): &(String, String)| name.starts_with("ratelimit");
+    assert!(refused.headers.iter().any(is_limit), "{refused:?}");
+    for _ in 0..6 {
+        assert_eq!(client.call("GET", "/orders/user/ann", Some(&admin), None).status, 200);
+    }
+}
+
+#[test]
 fn an_order_goes_its_way_and_the_store_keeps_it() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");

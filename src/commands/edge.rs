@@ -17,14 +17,14 @@ pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
     logging::start(config.log_format, &config.log_level);
     let signals = Signals::take().map_err(|error| super::no_signals(&error))?;
     let secrets = Secrets::of(&config.data);
-    let (key, secret) = (secrets.engine_key(&config)?, secrets.token_secret(&config)?);
+    let (key, tokens) = (secrets.engine_key(&config)?, secrets.token_rules(&config)?);
     let key = PreSharedKey::new(key);
     let store = store::open(&config)?;
     let mut running = Running::new();
     let threads = edge::threads(&config, 0);
     let engine = config.engine.clone();
     let (role, started) =
-        edge::start(&config, engine.clone(), key.clone(), &secret, threads, store)?;
+        edge::start(&config, engine.clone(), key.clone(), tokens, threads, store)?;
     running.add(role);
     let (role, stock) = stock::start(engine, key);
     running.add(role);

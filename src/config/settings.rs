@@ -196,11 +196,58 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..NONE
     },
     Setting {
+        name: "rate-limit",
+        value: "N/s|off",
+        default: "off",
+        about: "How often one buyer may ask: `20/s`, or `20/s burst 100`. Administrators are exempt",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "anonymous-rate-limit",
+        value: "N/s|off",
+        default: "off",
+        about: "How often one client address may ask without a token, for edges that clients reach \
+                without a proxy",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "token-algorithm",
+        value: "NAME",
+        default: "HS256",
+        about: "How bearer tokens are signed: HS256 with the secret, or RS256, PS256, ES256, EdDSA \
+                by an issuer whose public key is given",
+        roles: &[Serve, Edge, Token],
+        ..NONE
+    },
+    Setting {
+        name: "token-public-key",
+        value: "FILE",
+        about: "The public key of that issuer, a PEM file",
+        roles: &[Serve, Edge, Token],
+        ..NONE
+    },
+    Setting {
+        name: "token-issuer",
+        value: "TEXT",
+        about: "What bearer tokens must name as `iss`",
+        roles: &[Serve, Edge, Token],
+        ..NONE
+    },
+    Setting {
+        name: "token-audience",
+        value: "TEXT",
+        about: "What must be among the `aud` of bearer tokens",
+        roles: &[Serve, Edge, Token],
+        ..NONE
+    },
+    Setting {
         name: "token-secret",
         value: "TEXT",
         about: "The HS256 secret that signs bearer tokens, at least 32 bytes. Default: a random \
                 one in the data directory, made at the first start",
-        roles: &[Serve, Edge],
+        roles: &[Serve, Edge, Token],
         secret: true,
         ..NONE
     },

@@ -23,7 +23,7 @@ pub(crate) fn template() -> String {
 
 fn toml_value(setting: &Setting) -> String {
     match setting.default {
-        "" => format!("\"{}\"", if setting.secret { "…" } else { "" }),
+        "" => "\"…\"".to_owned(),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
         text if setting.many => format!("[\"{text}\"]"),
         text => format!("\"{text}\""),
@@ -48,7 +48,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 pub(crate) fn table(raw: &RawConfig, origin: bool) -> String {
     let mut text = String::new();
     for given in raw.iter() {
-        let value = shown(given).unwrap_or_else(|| "(made at the first start)".to_owned());
+        let made = if given.setting.secret { "(made at the first start)" } else { "(none)" };
+        let value = shown(given).unwrap_or_else(|| made.to_owned());
         let line = format!("{:<16} {value}", given.setting.name);
         let _ = match origin {
             true => writeln!(text, "{line:<52} {}", given.origin),

@@ -4,6 +4,7 @@
 
 use super::raw::{Given, Problem, RawConfig};
 use super::units;
+use doorbuster_edge::{RateLimit, SignatureAlgorithm};
 use doorbuster_protocol::limits;
 use doorbuster_protocol::routing::PartitionCount;
 use std::fmt;
@@ -44,6 +45,16 @@ pub(crate) struct Config {
     pub(crate) body_bytes_max: usize,
     /// How long a client may take for its request head.
     pub(crate) header_timeout: Duration,
+    /// How often one buyer may ask.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// How often one address may ask without a token.
+    pub(crate) anonymous_rate_limit: Option<RateLimit>,
+    /// Who signs bearer tokens, when it is not the local secret.
+    pub(crate) token_issuer_key: Option<IssuerKey>,
+    /// What tokens must name as their issuer.
+    pub(crate) token_issuer: Option<String>,
+    /// What must be among their audiences.
+    pub(crate) token_audience: Option<String>,
     /// The secret of bearer tokens, when it is not the data directory's.
     pub(crate) token_secret: Option<Secret>,
     /// The key of the binary protocol, when it is not the data directory's.
@@ -59,6 +70,15 @@ pub(crate) struct Config {
 pub(crate) enum StoreChoice {
     /// A SQLite file; `None` is the one in the data directory.
     Sqlite(Option<PathBuf>),
+}
+
+/// A public key that bearer tokens are checked with, and its one algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IssuerKey {
+    /// The algorithm.
+    pub(crate) algorithm: SignatureAlgorithm,
+    /// A PEM file.
+    pub(crate) file: PathBuf,
 }
 
 /// How log lines look.
@@ -124,6 +144,12 @@ impl Config {
                 .one("in-flight", |text| in_range(text, 1, limits::IN_FLIGHT_PER_CONNECTION_MAX)),
             body_bytes_max: texts.one("body-size", body_bytes),
             header_timeout: texts.one("header-timeout", time_out),
+            rate_limit: texts.one("rate-limit", |text| unless("off", text, rate_limit)),
+            anonymous_rate_limit: texts
+                .one("anonymous-rate-limit", |text| unless("off", text, rate_limit)),
+            token_issuer_key: texts.issuer_key(),
+            token_issuer: texts.optional("token-issuer", |text| Ok(text.to_owned())),
+            token_audience: texts.optional("token-audience", |text| Ok(text.to_owned())),
             token_secret: texts.optional("token-secret", |text| {
                 Secret::new(text.as_bytes().to_vec())
                     .ok_or_else(|| "a signing secret has at least 32 bytes".to_owned())
@@ -187,6 +213,33 @@ impl Texts<'_> {
             Ok(value) => Some(value),
             Err(problem) => {
                 self.report(given, problem);
+                None
+            }
+        }
+    }
+
+    /// Two settings that only make sense together.
+    fn issuer_key(&mut self) -> Option<IssuerKey> {
+        let algorithm = self.one("token-algorithm", |text| match text {
+            "HS256" => Ok(None),
+            other => other
+                .parse::<SignatureAlgorithm>()
+                .map(Some)
+                .map_err(|error| format!("{error}, or HS256 with the local secret")),
+        });
+        let file = self.optional("token-public-key", |text| Ok(PathBuf::from(text)));
+        match (algorithm, file) {
+            (None, None) => None,
+            (Some(algorithm), Some(file)) => Some(IssuerKey { algorithm, file }),
+            (Some(algorithm), None) => {
+                let text = format!("tokens signed with {algorithm} need a `token-public-key`");
+                self.report(self.raw.get("token-algorithm"), text);
+                None
+            }
+            (None, Some(_)) => {
+                let text = "a public key needs the `token-algorithm` that it checks: RS256, PS256, \
+                            ES256 or EdDSA";
+                self.report(self.raw.get("token-public-key"), text.to_owned());
                 None
             }
         }
@@ -276,6 +329,21 @@ fn time_out(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `20/s`, or `20/s burst 100`; without a burst, as many at once as in a second.
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    let (rate, burst) = match text.split_once(" burst ") {
+        Some((rate, burst)) => (rate.trim(), Some(burst)),
+        None => (text.trim(), None),
+    };
+    let whole = |text: &str| in_range(text, 1, u32::MAX as usize).map(|number| number as u32);
+    let rate = rate
+        .strip_suffix("/s")
+        .ok_or_else(|| format!("`{text}` is no rate; write `20/s`, `20/s burst 100` or `off`"))?;
+    let rate = whole(rate)?;
+    let burst = burst.map_or(Ok(rate), whole)?;
+    RateLimit::new(rate, burst).map_err(|error| error.to_string())
+}
+
 fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "auto" => Ok(LogFormat::Auto),
@@ -339,9 +407,25 @@ mod tests {
         check("store", &["sqlite", "sqlite:/x/y"], &["mysql", "sqlite:", "postgres://h/d"]);
         check("order-timeout", &["5ms"], &["5", "0s", "1d"]);
         check("log-format", &["json"], &["xml"]);
+        let rates = ["off", "20/s", "20/s burst 100", "1k/s"];
+        check("rate-limit", &rates, &["20", "0/s", "20/m", "20/s burst", "20/s burst 0"]);
+        check("token-algorithm", &["HS256"], &["none", "RS256"]);
+        check("token-public-key", &[], &["key.pem"]);
         let key = "0123456789abcdefABCDEF0123456789".repeat(2);
         check("engine-key", &[&key], &["12", &key[1..]]);
         check("token-secret", &["01234567890123456789012345678901"], &["short"]);
+    }
+
+    #[test]
+    fn a_public_key_goes_with_its_algorithm() {
+        let given = |name, text: &str| (name, vec![text.to_owned()]);
+        let flags =
+            vec![given("token-algorithm", "ES256"), given("token-public-key", "issuer.pem")];
+        let (raw, _) = RawConfig::layer(&flags, |_| None, None);
+        let config = Config::validate(&raw).expect("valid");
+        let expected =
+            IssuerKey { algorithm: SignatureAlgorithm::Es256, file: PathBuf::from("issuer.pem") };
+        assert_eq!(config.token_issuer_key, Some(expected));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use super::PRODUCT;
 use super::live::Live;
 use crate::audit::{self, report::Report as AuditReport};
 use crate::cli::Demo;
-use crate::config::{self, Config, Given};
+use crate::config::raw::RawConfig;
+use crate::config::settings::variable;
+use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::logging;
 use crate::metrics::Stock;
@@ -117,17 +119,23 @@ fn configuration(data: &Path) -> Result<Config, Failure> {
         Failure::new(Exit::Failure, "the temporary directory's name is no UTF-8")
             .next("name another place in TMPDIR")
     })?;
-    config::load(&Given {
-        flags: vec![
-            flag("data", data),
-            flag("http", "127.0.0.1:0"),
-            flag("admin", "off"),
-            flag("store", "sqlite"),
-            flag("engine-listen", "auto"),
-            flag("log-level", "warn"),
-        ],
-        file: None,
-    })
+    let mut flags = vec![
+        flag("data", data),
+        flag("http", "127.0.0.1:0"),
+        flag("admin", "off"),
+        flag("log-level", "warn"),
+    ];
+    // A shop of its own: of the environment's settings, only those count that say how it runs.
+    let environment = |name: &str| {
+        let counts = ["cores", "edge-threads", "log-level"].map(variable);
+        std::env::var(name).ok().filter(|_| counts.iter().any(|it| it == name))
+    };
+    if environment(&variable("log-level")).is_some() {
+        flags.pop();
+    }
+    let (raw, problems) = RawConfig::layer(&flags, environment, None);
+    assert!(problems.is_empty(), "there is no file");
+    Config::validate(&raw).map_err(|problems| config::refusal(&problems))
 }
 
 /// A sale while it runs.

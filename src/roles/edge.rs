@@ -1,10 +1,9 @@
 //! The edge, as this process runs it.
 
 use super::{Role, Running, cpus};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use doorbuster_edge::token::TokenSecret;
-use doorbuster_edge::{Edge, EdgeConfig, EdgeError, EdgeMetrics};
+use doorbuster_edge::{Edge, EdgeConfig, EdgeError, EdgeMetrics, TokenRules};
 use doorbuster_persistence::Store;
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::net::SocketAddr;
@@ -29,12 +28,10 @@ pub(crate) fn start(
     config: &Config,
     engine: Vec<SocketAddr>,
     key: PreSharedKey,
-    secret: &Secret,
+    tokens: TokenRules,
     threads: usize,
     store: Arc<dyn Store>,
 ) -> Result<(Role, Started), Failure> {
-    let secret =
-        TokenSecret::new(secret.expose()).expect("a secret of this program is long enough");
     let edge = Edge::start(
         EdgeConfig {
             threads,
@@ -42,7 +39,9 @@ pub(crate) fn start(
             in_flight_per_core_max: config.in_flight_max,
             body_bytes_max: config.body_bytes_max,
             header_timeout: config.header_timeout,
-            ..EdgeConfig::new(config.http, engine, key, secret)
+            rate_limit: config.rate_limit,
+            anonymous_rate_limit: config.anonymous_rate_limit,
+            ..EdgeConfig::new(config.http, engine, key, tokens)
         },
         store,
     )

@@ -39,7 +39,7 @@ pub(crate) struct Everything {
 pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, Failure> {
     let directory::Prepared { is_new, partitions } = directory::prepare(config)?;
     let secrets = Secrets::of(&config.data);
-    let (key, secret) = (secrets.engine_key(config)?, secrets.token_secret(config)?);
+    let (key, tokens) = (secrets.engine_key(config)?, secrets.token_rules(config)?);
     let key = PreSharedKey::new(key);
     let store = store::open(config)?;
     let mut running = Running::new();
@@ -60,7 +60,7 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
 
     let edge_threads = edge::threads(config, cores.len());
     let (role, edge) =
-        edge::start(config, cores.clone(), key.clone(), &secret, edge_threads, Arc::clone(&store))?;
+        edge::start(config, cores.clone(), key.clone(), tokens, edge_threads, Arc::clone(&store))?;
     running.add(role);
     let (role, stock) = stock::start(cores, key);
     running.add(role);
