@@ -224,7 +224,7 @@ impl Partition {
     /// more than an acknowledgement. Called now and then, not for every batch of a consumer.
     pub fn log_acknowledgements(&mut self, clock: Timestamp) {
         /// One event releases a bounded number of orders; this many events follow each other.
-        const EVENTS_PER_TURN_MAX: usize = 32;
+        const EVENTS_PER_TURN_MAX: usize = 4;
         let now = self.now(clock);
         for consumer in 0..limits::CONSUMERS_MAX {
             let through = self.acknowledged_by_consumers[usize::from(consumer)];

@@ -23,6 +23,10 @@ pub mod rows;
 pub mod sqlite;
 pub mod store;
 
+/// Niceness of threads that write results, where they share cores with a sale: results may reach the
+/// store later, orders may not wait for them.
+pub const BACKGROUND_NICENESS: i32 = 10;
+
 pub use cursor::{OrderCursor, ProductCursor};
 pub use error::StoreError;
 pub use projector::{ProjectorConfig, ProjectorError, ProjectorMetrics};

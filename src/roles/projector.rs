@@ -36,6 +36,10 @@ pub(crate) fn start(
     let thread = thread::Builder::new()
         .name("projector".to_owned())
         .spawn(move || {
+            if at_failure == AtFailure::SellOn {
+                // Results may reach the store later; orders may not wait for them.
+                let _ = rustix::process::nice(doorbuster_persistence::BACKGROUND_NICENESS);
+            }
             let config = ProjectorConfig::new(engine, key);
             runtime().block_on(project(config, store, counters, stopping, at_failure))
         })

@@ -54,7 +54,7 @@ impl<S: Storage> Core<S> {
     async fn append(&self, owned: &Owned<S>, batch: &Batch) -> Result<(), LogError> {
         loop {
             match owned.log.append(batch.first, batch.count, &batch.events).await {
-                Err(LogError::NoRoom { .. }) => {
+                Err(LogError::NoRoom { .. }) if !self.draining.get() => {
                     tracing::warn!(first = batch.first.get(), "a batch waits for disk space");
                     glommio::timer::sleep(NO_ROOM_PAUSE).await;
                     owned.log.prepare().await?;
@@ -111,7 +111,7 @@ impl<S: Storage> Core<S> {
     /// Lets overdue holds run out.
     pub(super) fn expire(&self, owned: &Owned<S>) {
         /// Holds that run out in one tick; the rest has its turn in the next.
-        const EXPIRED_PER_TURN_MAX: usize = 2_048;
+        const EXPIRED_PER_TURN_MAX: usize = 512;
         let expired = owned.partition.borrow_mut().expire(clock(), EXPIRED_PER_TURN_MAX);
         if expired > 0 {
             owned.work.raise();

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Expired holds go back, and edges hear of changed stock, within this and one commit.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between looks at what consumers acknowledged.
-const ACKNOWLEDGE_TICKS: u64 = 25;
+const ACKNOWLEDGE_TICKS: u64 = 10;
 /// Ticks between tries to find room on a full disk.
 const ROOM_TICKS: u64 = 10;
 /// Ticks between looks for connections that never proved their key.

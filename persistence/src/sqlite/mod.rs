@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use threads::ConnectionThread;
+use threads::{ConnectionThread, Priority};
 
 /// How long to pause between tries to open a file that another process is opening.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -80,10 +80,11 @@ impl SqliteStore {
             .map(|number| {
                 let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options)?;
                 reader.execute_batch("PRAGMA query_only = ON").map_err(failure)?;
-                ConnectionThread::start(&format!("store-read-{number}"), reader)
+                ConnectionThread::start(&format!("store-read-{number}"), reader, Priority::Normal)
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { writer: ConnectionThread::start("store-write", writer)?, readers })
+        let writer = ConnectionThread::start("store-write", writer, Priority::Background)?;
+        Ok(Self { writer, readers })
     }
 
     /// The reader with the fewest questions.

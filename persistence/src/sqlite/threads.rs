@@ -15,6 +15,15 @@ const JOBS_WAITING_MAX: usize = 1_024;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// What a thread may take of a core that others want, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// As much as any: somebody waits for the answer.
+    Normal,
+    /// What is left: results may reach the store later, orders may not wait for them.
+    Background,
+}
+
 /// A thread with a connection.
 pub(super) struct ConnectionThread {
     jobs: Option<SyncSender<Job>>,
@@ -24,13 +33,21 @@ pub(super) struct ConnectionThread {
 
 impl ConnectionThread {
     /// Starts the thread; it ends when this is dropped, after the jobs that it has taken.
-    pub(super) fn start(name: &str, mut connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        name: &str,
+        mut connection: Connection,
+        priority: Priority,
+    ) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel::<Job>(JOBS_WAITING_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let done = Arc::clone(&waiting);
         let thread = std::thread::Builder::new()
             .name(name.into())
             .spawn(move || {
+                if priority == Priority::Background {
+                    // On Linux this is the niceness of the calling thread alone.
+                    let _ = rustix::process::nice(crate::BACKGROUND_NICENESS);
+                }
                 while let Ok(job) = queue.recv() {
                     job(&mut connection);
                     done.fetch_sub(1, Ordering::Relaxed);
