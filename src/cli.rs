@@ -182,8 +182,9 @@ pub(crate) struct Demo {
     #[arg(long, value_parser = units::count, env = "DOORBUSTER_DEMO_SECONDS")]
     pub(crate) seconds: Option<u64>,
     /// Let so many buyers queue up; a share of the winners then cancels or does not pay, and what
-    /// comes back goes to the waitlist, in order
-    #[arg(long, value_name = "PLACES", default_value = "0", value_parser = parse_u32,
+    /// comes back goes to the waitlist, in order. 1000 places when no number follows
+    #[arg(long, value_name = "PLACES", num_args = 0..=1, default_value = "0",
+          default_missing_value = "1000", value_parser = parse_u32,
           env = "DOORBUSTER_DEMO_WAITLIST")]
     pub(crate) waitlist: u32,
     /// The seed of everything random, to run the same sale again
