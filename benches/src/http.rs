@@ -1,0 +1,78 @@
+//! Durable HTTP orders in an open loop: the whole of Doorbuster in one process, the load generator
+//! on the same cores, latency from the intended send time.
+
+use crate::Options;
+use crate::figures::{Figures, figure};
+use crate::machine;
+use crate::server::Server;
+use anyhow::bail;
+use doorbuster_loadgen::{Credentials, Latencies, Pace, Plan, Prepare, Target};
+use std::sync::Arc;
+
+/// p95 that is promised, in milliseconds.
+const GOAL_MS: f64 = 20.0;
+const SECONDS: u32 = 30;
+/// As many as many buyers would have: few of them would make a closed loop of the open one.
+const CONNECTIONS: usize = 256;
+
+pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
+    let program = options.program()?;
+    let scratch = options.scratch()?;
+    let (mut server, http) = Server::serve(&program, scratch.path())?;
+    server.wait_until_ready(http)?;
+    let seconds = options.seconds.unwrap_or(SECONDS);
+    let buyers = u64::from(options.rate) * u64::from(seconds);
+    let mut plan = Plan::new(Target::http(http)).buyers_once(buyers);
+    plan.pace = Pace::Open { rate: f64::from(options.rate) };
+    plan.concurrency = CONNECTIONS;
+    plan.products = vec!["bench".to_owned()];
+    plan.credentials = Credentials::secret(&server.token_secret()?);
+    plan.prepare = Some(Prepare {
+        stock: u32::try_from(buyers)?,
+        price: 1_999,
+        limit_per_buyer: 1,
+        hold_seconds: 3_600,
+        waitlist_capacity: 0,
+    });
+    let cpu_before = server.cpu_seconds();
+    let report = doorbuster_loadgen::run(plan, Arc::default())?;
+    let cpu = server.cpu_seconds() - cpu_before;
+    server.stop()?;
+    if report.sent == 0 {
+        bail!("nothing was sent:\n{report}");
+    }
+
+    let mut figures = Figures::new("Durable HTTP orders, open loop, all in one process");
+    figures.note(machine::describe());
+    figures.note(format!(
+        "{} orders/s for {seconds} s over {CONNECTIONS} connections; server and generator share \
+         all cores; latency from the intended send time",
+        figure(f64::from(options.rate)),
+    ));
+    let latency = report.orders();
+    let service = report.service_time.get("orders").copied().unwrap_or_default();
+    figures.row("answered", "orders/s", &[report.rate]);
+    figures.row("accepted", "orders", &[report.accepted as f64]);
+    figures.row("errors", "orders", &[report.errors as f64]);
+    for (name, of) in [
+        ("p50", (|l| l.p50_us) as fn(&Latencies) -> u64),
+        ("p95", |l| l.p95_us),
+        ("p99", |l| l.p99_us),
+        ("p99.9", |l| l.p999_us),
+        ("max", |l| l.max_us),
+    ] {
+        figures.row(format!("latency {name}"), "ms", &[of(&latency) as f64 / 1e3]);
+    }
+    figures.row("service time p95", "ms", &[service.p95_us as f64 / 1e3]);
+    figures.row("server CPU per order", "µs", &[cpu * 1e6 / report.sent as f64]);
+    for warning in &report.warnings {
+        figures.note(format!("! {warning}"));
+    }
+    let p95_ms = latency.p95_us as f64 / 1e3;
+    figures.goal(p95_ms < GOAL_MS, format!("p95 {p95_ms:.2} ms; the goal is below {GOAL_MS} ms"));
+    figures.goal(
+        report.is_clean() && report.accepted == buyers,
+        format!("{} of {} orders accepted", figure(report.accepted as f64), figure(buyers as f64)),
+    );
+    Ok(figures)
+}

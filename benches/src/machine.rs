@@ -1,0 +1,90 @@
+//! The machine: which cores there are, who runs on which, and what a process has used.
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// CPUs that this process may use.
+fn cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else { return vec![0] };
+    (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+/// Who runs where: the server on the first CPU, whoever asks it on the second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seats {
+    /// The server's CPU.
+    pub(crate) server: usize,
+    /// The client's CPU.
+    pub(crate) client: usize,
+}
+
+impl Seats {
+    /// Two different CPUs when there are two.
+    pub(crate) fn choose() -> Self {
+        let cpus = cpus();
+        let server = cpus.first().copied().unwrap_or(0);
+        Self { server, client: cpus.get(1).copied().unwrap_or(server) }
+    }
+
+    pub(crate) fn describe(self) -> String {
+        if self.server == self.client {
+            format!("server and client share CPU {}", self.server)
+        } else {
+            format!("server on CPU {}, client on CPU {}", self.server, self.client)
+        }
+    }
+}
+
+/// Keeps the calling thread on one CPU. Where that is not allowed, the figures are only noisier.
+pub(crate) fn sit_on(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    let _ = sched_setaffinity(None, &set);
+}
+
+/// A command whose process, and all its threads, stay on one CPU.
+pub(crate) fn command_on(cpu: usize, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(cpu.to_string()).arg(program);
+    command
+}
+
+/// CPU time of a process so far, user and system, in seconds.
+pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything; what follows it is numbers.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let user: f64 = fields.nth(11)?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+    Some((user + system) / ticks_per_second)
+}
+
+/// Bytes of disk that everything below a path takes.
+pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    let own = metadata.blocks() * 512;
+    let Ok(entries) = fs::read_dir(path) else { return own };
+    own + entries.flatten().map(|entry| disk_bytes(&entry.path())).sum::<u64>()
+}
+
+/// Asks a process to end in good order.
+pub(crate) fn terminate(process: u32) {
+    if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+    }
+}
+
+/// One line about the machine.
+pub(crate) fn describe() -> String {
+    let kernel = rustix::system::uname();
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown CPU", |(_, model)| model);
+    format!("{} × {model}, Linux {}", cpus().len(), kernel.release().to_string_lossy())
+}
