@@ -49,12 +49,14 @@ pub(crate) fn run(data: &Path, store: Option<&dyn Store>) -> Result<Report, Fail
         }
     };
     let mut products = store.map(|_| ProductTerms::new());
+    let mut looked_at = Vec::new();
     for partition in directory.partitions().all() {
         let rows = store
             .map(|store| roles::runtime().block_on(Rows::read(store, partition)))
             .transpose()
             .map_err(|error| roles::store::failure(&error))?;
         let books = replay(&directory, partition, rows.as_ref(), &mut report)?;
+        looked_at.extend(rows.map(|rows| (partition, rows.after)));
         // Terms are comparable only where the store stood still.
         products = match (products, books) {
             (Some(mut all), Some(terms)) => {
@@ -65,7 +67,7 @@ pub(crate) fn run(data: &Path, store: Option<&dyn Store>) -> Result<Report, Fail
         };
     }
     if let Some(store) = store {
-        audit_products(&directory, store, products, &mut report)?;
+        audit_products(&directory, store, products, &looked_at, &mut report)?;
         audit_dead_letters(store, &mut report)?;
     }
     Ok(report)
@@ -206,15 +208,20 @@ fn audit_products(
     directory: &DataDirectory,
     store: &dyn Store,
     products: Option<ProductTerms>,
+    looked_at: &[(PartitionId, Sequence)],
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let Some(products) = products else {
+    let (rows, checkpoints) = roles::runtime()
+        .block_on(async { Ok((read_products(store).await?, store.checkpoints().await?)) })
+        .map_err(|error: StoreError| roles::store::failure(&error))?;
+    // The products were read last: by now the store may be past the events that were looked at.
+    let is_still = looked_at.iter().all(|(partition, at)| {
+        checkpoints.iter().any(|now| (now.partition, now.sequence) == (*partition, *at))
+    });
+    let Some(products) = products.filter(|_| is_still) else {
         report.notes.push("the store moved while it was read: products were not compared".into());
         return Ok(());
     };
-    let rows = roles::runtime()
-        .block_on(read_products(store))
-        .map_err(|error| roles::store::failure(&error))?;
     let partitions = directory.partitions();
     report.findings.looked(Check::StoreProducts, rows.len() as u64);
     books_and_rows::compare_products(&products, &rows, |it| partitions.partition_of(it))
