@@ -220,12 +220,16 @@ pub(crate) struct Token {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Log {
     /// Read every frame and every event, and say whether all of them are sound
+    #[command(after_help = LOG_HELP, after_long_help = with_codes(LOG_HELP))]
     Verify(LogSelection),
     /// Segments, snapshots, bytes and events of each partition
+    #[command(after_help = LOG_HELP, after_long_help = with_codes(LOG_HELP))]
     Stats(LogSelection),
     /// Print events as lines, oldest first
+    #[command(after_help = LOG_HELP, after_long_help = with_codes(LOG_HELP))]
     Dump(LogDump),
     /// Print the last events, then new ones as they become durable
+    #[command(after_help = LOG_HELP, after_long_help = with_codes(LOG_HELP))]
     Tail(LogTail),
 }
 
@@ -286,10 +290,13 @@ pub(crate) struct Audit {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Config {
     /// Print a commented file with every setting at its default
+    #[command(after_help = CONFIG_HELP, after_long_help = with_codes(CONFIG_HELP))]
     Init(ConfigInit),
     /// Say whether file, environment and flags make a valid configuration
+    #[command(after_help = CONFIG_HELP, after_long_help = with_codes(CONFIG_HELP))]
     Check(AnySettings),
     /// Print what is in effect; secrets are redacted
+    #[command(after_help = CONFIG_HELP, after_long_help = with_codes(CONFIG_HELP))]
     Show(ConfigShow),
 }
 

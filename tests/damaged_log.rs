@@ -58,8 +58,12 @@ fn a_bit_flipped_in_the_middle_is_refused_with_its_place() {
     fs::write(&log, &damaged).expect("written");
 
     let serve = ["serve", "--data", text(&data), "--http", "127.0.0.1:0", "--admin", "off"];
-    for arguments in [&serve[..], &["log", "verify", "--data", text(&data)]] {
+    let [verify, stats, dump] =
+        ["verify", "stats", "dump"].map(|tool| ["log", tool, "--data", text(&data)]);
+    for arguments in [&serve[..], &verify, &stats, &dump] {
         let output = run(arguments);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(!said.contains(": sound\n"), "{arguments:?} calls it sound: {said}");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{errors}");
         let offset = format!("offset {middle}");

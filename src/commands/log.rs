@@ -60,7 +60,7 @@ fn verify(selection: &LogSelection, with_sizes: bool) -> Result<Exit, Failure> {
     if selection.json {
         super::print(&format!("{:#}\n", verification_json(&sound, &damaged)))?;
     } else {
-        super::print(&verification_text(&sound, with_sizes))?;
+        super::print(&verification_text(&sound, damaged.len(), with_sizes))?;
     }
     let mut failures = damaged.iter().map(|(partition, error)| log_failure(*partition, error));
     let Some(first) = failures.next() else { return Ok(Exit::Success) };
@@ -78,7 +78,7 @@ fn digest_of(reports: &[PartitionReport]) -> u64 {
     })
 }
 
-fn verification_text(reports: &[PartitionReport], with_sizes: bool) -> String {
+fn verification_text(reports: &[PartitionReport], damaged: usize, with_sizes: bool) -> String {
     let mut text = String::from("partition  segments  snapshots       events  last sequence");
     text.push_str(if with_sizes {
         "         bytes     frames  events/frame  most  bytes/event  end\n"
@@ -113,12 +113,16 @@ fn verification_text(reports: &[PartitionReport], with_sizes: bool) -> String {
     let sum = |of: fn(&PartitionReport) -> u64| reports.iter().map(of).sum::<u64>();
     let _ = writeln!(
         text,
-        "\n{} partitions, {} segments, {} events, last sequence {}, digest {:016x}: sound",
+        "\n{} partitions, {} segments, {} events, last sequence {}, digest {:016x}: {}",
         reports.len(),
         sum(|it| u64::from(it.segments)),
         grouped(sum(|it| it.events)),
         grouped(reports.iter().map(|it| it.last.get()).max().unwrap_or(0)),
         digest_of(reports),
+        match damaged {
+            0 => "sound".to_owned(),
+            count => format!("sound, and {count} DAMAGED"),
+        },
     );
     for it in reports {
         if let Some(tail) = &it.tail {
@@ -199,6 +203,11 @@ fn dump(arguments: &LogDump) -> Result<Exit, Failure> {
         for logged in events.take(limit) {
             let logged = logged.map_err(failure)?;
             super::print(&line(arguments.selection.json, partition, &logged))?;
+        }
+        // Beside a live engine the end of what can be read is no damage; in the middle of a log it
+        // is, and a dump that stops there must not look whole.
+        if arguments.limit.is_none() {
+            inspector.verify().map_err(failure)?;
         }
     }
     Ok(Exit::Success)
