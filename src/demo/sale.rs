@@ -311,11 +311,11 @@ fn seed() -> u64 {
 }
 
 fn load_failure(error: &LoadError) -> Failure {
-    let exit = match error {
-        LoadError::Plan(_) => Exit::Usage,
-        _ => Exit::Failure,
-    };
-    Failure::because(exit, "the load could not be made", error)
+    match error {
+        LoadError::Plan(_) => Failure::because(Exit::Usage, "the load could not be made", error)
+            .next("`doorbuster demo --help` says what each number may be"),
+        _ => Failure::because(Exit::Failure, "the load could not be made", error),
+    }
 }
 
 /// The product's level, once the engine has pushed one.
