@@ -1,6 +1,7 @@
 //! What can go wrong with a store. Each error says what happened, why, and what to do next, and
 //! whether trying the same again later can help.
 
+use crate::buckets::BucketSet;
 use doorbuster_protocol::{Epoch, PartitionId, Sequence};
 use std::path::PathBuf;
 
@@ -14,6 +15,38 @@ pub enum StoreError {
     Busy {
         /// What it waits for.
         why: String,
+    },
+    /// The shard cannot be reached, or does not serve now. It passes.
+    #[error(
+        "shard {shard} of the store is away: {why}. It is tried again; orders go on meanwhile, from \
+         the log"
+    )]
+    Away {
+        /// Its name.
+        shard: String,
+        /// What was tried and what came of it; no secrets.
+        why: String,
+    },
+    /// The shard did not answer in time.
+    #[error(
+        "shard {shard} of the store did not answer within {limit_ms} ms: it is overloaded, or waits \
+         for a lock. It is tried again; look into pg_stat_activity when it lasts"
+    )]
+    Slow {
+        /// Its name.
+        shard: String,
+        /// How long was waited.
+        limit_ms: u64,
+    },
+    /// The shard owns other buckets than the batch was made for: some were moved.
+    #[error(
+        "shard {shard} of the store owns buckets {owned} now: some were moved. The batch is made anew"
+    )]
+    Moved {
+        /// Its name.
+        shard: String,
+        /// What it owns now.
+        owned: BucketSet,
     },
     /// There is no room for more rows. It passes when there is.
     #[error("the store has no room: {why}. Free or add disk space; writing goes on by itself")]
@@ -82,6 +115,27 @@ pub enum StoreError {
         /// How that shows.
         why: String,
     },
+    /// The configuration and what stands in the databases do not fit together.
+    #[error("{what}. {next}")]
+    Misconfigured {
+        /// What does not fit; no secrets.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// The tables are older than this program, and the asker does not migrate them.
+    #[error(
+        "shard {shard} of the store has schema version {found}, and this program needs version \
+         {needed}. Bring it up with: doorbuster project --migrate"
+    )]
+    OlderSchema {
+        /// Its name.
+        shard: String,
+        /// The version in the database; 0 when there are no tables.
+        found: u32,
+        /// The version that this program needs.
+        needed: u32,
+    },
     /// A newer Doorbuster made the store.
     #[error(
         "the store has schema version {found}, and this program knows versions up to {known}. \
@@ -118,6 +172,9 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call can succeed later without anybody's doing anything to the caller.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Full { .. })
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Full { .. } | Self::Away { .. } | Self::Slow { .. }
+        )
     }
 }

@@ -8,13 +8,15 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`rows`] | orders, products, checkpoints, dead letters, as typed rows |
+//! | [`buckets`] | which buyers a shard holds |
 //! | [`cursor`] | where a page ended, as opaque text |
-//! | [`store`] | the `Store` trait, batches of changes, and the rule that makes them exactly-once |
+//! | [`store`] | the `Store` and `Shard` traits, batches of changes, and the rule that makes them exactly-once |
 //! | [`error`] | what can go wrong with a store, and what to do then |
 //! | [`sqlite`] | the embedded store |
 //! | [`projector`] | the consumer that turns the feed into rows |
 //! | [`conformance`] | tests that every store must pass |
 
+pub mod buckets;
 pub mod conformance;
 pub mod cursor;
 pub mod error;
@@ -27,9 +29,12 @@ pub mod store;
 /// store later, orders may not wait for them.
 pub const BACKGROUND_NICENESS: i32 = 10;
 
+pub use buckets::BucketSet;
 pub use cursor::{OrderCursor, ProductCursor};
 pub use error::StoreError;
 pub use projector::{ProjectorConfig, ProjectorError, ProjectorMetrics};
 pub use rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
 pub use sqlite::{SqliteOptions, SqliteStore};
-pub use store::{Advance, Batch, Change, Page, RowChange, Store, StoreIdentity, Written};
+pub use store::{
+    Advance, Batch, Change, Freshness, Page, Repair, RowChange, Shard, Store, StoreIdentity, Written,
+};

@@ -28,6 +28,9 @@ pub struct OrderRow {
     pub updated_at: Timestamp,
     /// When its hold runs or ran out; none when it never had one.
     pub expires_at: Timestamp,
+    /// The event, in the order's partition, that changed it last. What comes from an earlier event
+    /// is in the row already.
+    pub version: Sequence,
     /// What was ordered, at least one line, in the order of the lines.
     pub items: Vec<OrderItem>,
 }
@@ -74,6 +77,8 @@ pub struct ProductRow {
     pub created_at: Timestamp,
     /// When its terms, stock or state last changed.
     pub updated_at: Timestamp,
+    /// The event, in the product's partition, that changed it last.
+    pub version: Sequence,
 }
 
 /// What people call a product. The edge writes it; the projector never touches it.

@@ -1,14 +1,18 @@
 //! The seam between what happened and where it is kept.
 //!
-//! A [`Store`] takes [`Batch`]es: changes of some partitions, and for each of those partitions the
-//! range of events that the batch covers. It writes both in one transaction whose precondition is
-//! that the stored checkpoint is exactly the event before the range. So a batch is written once or
-//! refused, whatever dies in between, and writing it again is refused as [`StoreError::OutOfStep`].
+//! A [`Store`] is one or more [`Shard`]s: databases, each with the orders of some buckets of buyers,
+//! and with all products. A shard takes [`Batch`]es: changes of some partitions, and for each of
+//! those partitions the range of events that the batch covers. It writes both in one transaction
+//! whose precondition is that the stored checkpoint is exactly the event before the range. So a
+//! batch is written once or refused, whatever dies in between, and writing it again is refused as
+//! [`StoreError::OutOfStep`].
 //!
-//! Changes stay one by one, in the order of the events, each with its own sequence: a store of many
-//! shards can send each to the shard of its order's bucket and leave out, shard by shard, what that
-//! shard has already. Neither the projector nor the edge learns how many shards there are.
+//! Each shard has checkpoints of its own, so that one that is slow or away holds up no other. Each
+//! row carries the event that changed it last, its version: a change from that event or an earlier
+//! one is in the row already and is skipped, which lets rows move between shards and be repaired
+//! while the checkpoints of the two differ.
 
+use crate::buckets::BucketSet;
 use crate::cursor::{OrderCursor, ProductCursor};
 use crate::error::StoreError;
 use crate::rows::{CatalogEntry, Checkpoint, DeadLetter, OrderRow, ProductRow};
@@ -26,24 +30,19 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// The most rows that one page or one step of a scan holds; higher limits are lowered to it.
 pub const PAGE_ROWS_MAX: u32 = 10_000;
 
-/// Where results live. Cheap to share; every call may come from any thread.
+/// Where results live, as those see it who ask. Cheap to share; every call may come from any
+/// thread.
 pub trait Store: Send + Sync {
-    /// Binds an empty store to a data directory and makes a checkpoint of zero for each of its
-    /// partitions. On a bound one it only checks that it is that directory's.
-    fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()>;
+    /// Its shards, in the order of the configuration. Which buckets each owns may change; see
+    /// [`Store::refresh`].
+    fn shards(&self) -> Vec<Arc<dyn Shard>>;
 
-    /// Whose results these are; `None` before the first claim.
-    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>>;
-
-    /// The checkpoints of all partitions, in order of partition.
-    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>>;
-
-    /// Writes a batch, all of it or nothing. A change that cannot be written becomes a dead letter
-    /// in the same transaction, and the rest goes on.
-    fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written>;
+    /// Learns anew which shard owns which buckets, after [`StoreError::Moved`]. Shards that joined
+    /// meanwhile are in [`Store::shards`] then.
+    fn refresh(&self) -> StoreFuture<'_, ()>;
 
     /// One order.
-    fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>>;
+    fn order(&self, order: OrderId, freshness: Freshness) -> StoreFuture<'_, Option<OrderRow>>;
 
     /// The orders of a buyer, newest first, after the cursor.
     fn orders_of(
@@ -51,6 +50,7 @@ pub trait Store: Send + Sync {
         buyer: BuyerId,
         after: Option<OrderCursor>,
         limit: u32,
+        freshness: Freshness,
     ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>>;
 
     /// One product; `None` until the projector has seen its definition.
@@ -70,9 +70,42 @@ pub trait Store: Send + Sync {
     /// What people call a product, also one that the projector has not brought yet; `None` when
     /// nobody has said.
     fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>>;
+}
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything that was ever committed: a buyer looks at what is the buyer's own.
+    Latest,
+    /// A replica may answer, as far behind as the configuration lets it be.
+    Recent,
+}
+
+/// One database of a store: who fills it, and who compares it with the log.
+pub trait Shard: Send + Sync {
+    /// Its name, which also labels its metrics.
+    fn name(&self) -> &str;
+
+    /// The buckets whose orders it owns, as far as is known.
+    fn buckets(&self) -> BucketSet;
+
+    /// Binds an empty shard to a data directory and makes a checkpoint of zero for each of its
+    /// partitions. On a bound one it only checks that it is that directory's.
+    fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()>;
+
+    /// Whose results these are; `None` before the first claim.
+    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>>;
+
+    /// The checkpoints of all partitions, in order of partition.
+    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>>;
+
+    /// Writes a batch, all of it or nothing. A change that cannot be written becomes a dead letter
+    /// in the same transaction, and the rest goes on; one that is not newer than its row is skipped.
+    /// [`StoreError::Moved`] when the shard no longer owns the batch's buckets, or owns more.
+    fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written>;
 
     /// For audits: up to `limit` orders after `after` in order of id, of one partition or of all.
-    /// An empty answer is the end.
+    /// An empty answer is the end. Orders of buckets that the shard does not own are among them.
     fn scan_orders(
         &self,
         partition: Option<PartitionId>,
@@ -94,6 +127,31 @@ pub trait Store: Send + Sync {
         after: Option<(PartitionId, Sequence, u32)>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<DeadLetter>>;
+
+    /// For audits: sets rows as the log has them, in one transaction, provided that the partition's
+    /// checkpoint still is `repair.at`; else [`StoreError::OutOfStep`] and nothing is changed.
+    fn repair(&self, repair: Arc<Repair>) -> StoreFuture<'_, ()>;
+}
+
+/// Rows of one partition, set right as of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The checkpoint for which the rows were computed.
+    pub at: Sequence,
+    /// What the checkpoint becomes when it is wrong itself.
+    pub checkpoint: Option<Sequence>,
+    /// Orders that are to stand exactly so, items included; made when missing.
+    pub orders: Vec<OrderRow>,
+    /// Orders that are not to be there.
+    pub without_orders: Vec<OrderId>,
+    /// Products that are to stand exactly so, but for their name and description.
+    pub products: Vec<ProductRow>,
+    /// Products that are not to be there.
+    pub without_products: Vec<ProductId>,
+    /// Dead letters that these rows settle: event and line.
+    pub settled: Vec<(Sequence, u32)>,
 }
 
 /// The data directory that a store belongs to.
@@ -115,12 +173,21 @@ pub struct Page<Row, Cursor> {
 }
 
 /// Changes and the ranges of events that they come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// The buckets whose changes it holds: all that the shard owns.
+    pub buckets: BucketSet,
     /// The ranges, at most one for a partition. A range may have no changes at all.
     pub advances: Vec<Advance>,
     /// The changes; those of one partition are in the order of their events.
     pub changes: Vec<Change>,
+}
+
+impl Batch {
+    /// No changes yet, for a shard that owns `buckets`.
+    pub const fn new(buckets: BucketSet) -> Self {
+        Self { buckets, advances: Vec::new(), changes: Vec::new() }
+    }
 }
 
 /// A range of events of one partition: those after `after`, up to and with `through`.
@@ -163,7 +230,7 @@ pub struct Change {
 /// What becomes of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowChange {
-    /// A new order. One that exists already is a dead letter.
+    /// A new order, whose version is the event. One that was made by another event is a dead letter.
     OrderCreated(OrderRow),
     /// An order took another status. One that is unknown, or not in a status that leads there, is a
     /// dead letter.
@@ -205,16 +272,18 @@ pub enum RowChange {
     },
 }
 
-/// The statuses from which the engine's events lead to `status`; none for statuses that no event
-/// leads to. The contract's order: queued → pending → paid, and from there what the store owns.
+/// The statuses that may come before `status`: queued → pending → paid, and from there what happens
+/// after the sale; none for the status that only an order's making gives.
 pub const fn statuses_before(status: OrderStatus) -> &'static [OrderStatus] {
     match status {
+        OrderStatus::Queued => &[],
         OrderStatus::Pending => &[OrderStatus::Queued],
         OrderStatus::Paid | OrderStatus::Expired => &[OrderStatus::Pending],
         OrderStatus::Cancelled => &[OrderStatus::Queued, OrderStatus::Pending],
-        OrderStatus::Queued
-        | OrderStatus::Shipped
-        | OrderStatus::Completed
-        | OrderStatus::Refunded => &[],
+        OrderStatus::Shipped => &[OrderStatus::Paid],
+        OrderStatus::Completed => &[OrderStatus::Shipped],
+        OrderStatus::Refunded => {
+            &[OrderStatus::Paid, OrderStatus::Shipped, OrderStatus::Completed]
+        }
     }
 }
