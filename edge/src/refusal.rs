@@ -142,7 +142,11 @@ pub(crate) fn not_connected() -> Problem {
 
 /// The problem of a store that does not answer a query.
 pub(crate) fn of_store(error: &StoreError) -> Problem {
-    tracing::warn!(%error, "the store did not answer");
+    // A shard that is away is said once, by whoever keeps watch over it, and not with each request.
+    match error {
+        StoreError::Away { .. } => tracing::debug!(%error, "the store did not answer"),
+        _ => tracing::warn!(%error, "the store did not answer"),
+    }
     unavailable("The store cannot answer now; orders and stock are not affected. Try again")
 }
 

@@ -67,6 +67,7 @@ fn an_order_is_the_same_from_engine_and_store() {
         created_at: view.created_at,
         updated_at: view.updated_at,
         expires_at: view.expires_at,
+        version: Sequence::new(1),
         items: vec![OrderItem {
             product: view.product,
             quantity: view.quantity,
@@ -130,6 +131,7 @@ fn sales_count_down_by_the_servers_clock() {
         waitlist_capacity: 0,
         created_at: AT,
         updated_at: AT,
+        version: Sequence::new(1),
     };
     let check = |row: ProductRow, phase: &str, starts_in: Value, ends_in: Value| {
         let page = parsed(&flash_sales(&[(row, None)], AT, None));

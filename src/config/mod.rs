@@ -7,6 +7,7 @@
 //! | [`mod@file`] | the TOML file, with line and column of every mistake |
 //! | [`raw`] | who wins: flag, environment, file, default |
 //! | [`validated`] | values with a meaning and in range |
+//! | [`stores`] | the store: one file, or shards and what belongs to them |
 //! | [`show`] | a configuration as text: `config init` and `config show` |
 //! | [`units`] | numbers as people write them |
 
@@ -14,10 +15,12 @@ mod file;
 pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod show;
+pub(crate) mod stores;
 pub(crate) mod units;
 pub(crate) mod validated;
 
-pub(crate) use validated::{Config, LogFormat, Secret, StoreChoice};
+pub(crate) use stores::StoreChoice;
+pub(crate) use validated::{Config, LogFormat, Secret};
 
 use crate::exit::{Exit, Failure};
 use raw::{Flags, Origin, Problem, RawConfig};

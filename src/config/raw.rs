@@ -103,7 +103,7 @@ impl RawConfig {
             let variable = setting.variable();
             if let Some(text) = environment(&variable).filter(|text| !text.is_empty()) {
                 let values = match setting.many {
-                    true => text.split(',').map(|value| value.trim().to_owned()).collect(),
+                    true => list(&text),
                     false => vec![text],
                 };
                 return Given { setting, values, origin: Origin::Environment(variable) };
@@ -130,6 +130,23 @@ impl RawConfig {
             .find(|given| given.setting.name == name)
             .unwrap_or_else(|| panic!("the table of settings has no `{name}`"))
     }
+}
+
+/// A list in one text, with commas between. Those within a URL of several hosts
+/// (`postgres://a,b/db`) part nothing: what follows them begins no value of its own.
+fn list(text: &str) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    for piece in text.split(',').map(str::trim) {
+        let begins_a_value = piece.contains("://") || piece.starts_with("sqlite");
+        match values.last_mut() {
+            Some(url) if url.contains("://") && !begins_a_value => {
+                url.push(',');
+                url.push_str(piece);
+            }
+            _ => values.push(piece.to_owned()),
+        }
+    }
+    values
 }
 
 #[cfg(test)]
@@ -164,5 +181,15 @@ mod tests {
             None,
         );
         assert_eq!(raw.get("engine").values, ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn a_list_may_hold_urls_of_several_hosts() {
+        fn check(text: &str, expected: &[&str]) {
+            assert_eq!(list(text), expected, "{text}");
+        }
+        check("sqlite", &["sqlite"]);
+        check("postgres://a/x, postgres://b/x", &["postgres://a/x", "postgres://b/x"]);
+        check("postgres://a,b:2/x,n=postgres://c/x", &["postgres://a,b:2/x", "n=postgres://c/x"]);
     }
 }

@@ -91,11 +91,105 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "store",
         value: "STORE",
         default: "sqlite",
-        about: "Where results live for queries: `sqlite` (a file in the data directory) or \
-                `sqlite:PATH`",
+        about: "Where results live for queries: `sqlite` (a file in the data directory), \
+                `sqlite:PATH`, or Postgres shards: `[NAME=]postgres://USER:PASSWORD@HOST/DATABASE`, \
+                once for each. Shards without a name are shard-0, shard-1, … in order",
         roles: &[Serve, Edge, Project, Audit],
         many: true,
         basic: true,
+        ..NONE
+    },
+    Setting {
+        name: "store-buckets",
+        value: "RANGES;…|even",
+        default: "even",
+        about: "Which of the buyers' buckets 0 to 1023 each new shard owns, in the order of the \
+                shards: `0-511; 512-1023`. Fixed when the shards are first used; later they know it \
+                themselves, and `project --move-buckets` changes it",
+        roles: &[Serve, Edge, Project, Audit],
+        ..NONE
+    },
+    Setting {
+        name: "store-reads",
+        value: "URL",
+        about: "Where a shard's primary is asked, when not directly: a PgBouncer in transaction \
+                mode, as `[NAME=]postgres://…`, in the order of the shards or by name",
+        roles: &[Serve, Edge],
+        many: true,
+        ..NONE
+    },
+    Setting {
+        name: "store-replica",
+        value: "URL",
+        about: "A shard's streaming replica, as `[NAME=]postgres://…`, in the order of the shards \
+                or by name. It answers what need not be of this moment",
+        roles: &[Serve, Edge],
+        many: true,
+        ..NONE
+    },
+    Setting {
+        name: "store-replica-lag",
+        value: "TIME",
+        default: "2s",
+        about: "How far a replica may be behind and still be asked",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "store-pool",
+        value: "COUNT",
+        default: "8",
+        about: "Connections to each shard's primary for queries, at most; writing takes one more",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "store-replica-pool",
+        value: "COUNT",
+        default: "8",
+        about: "Connections to each shard's replica, at most",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "store-connect-timeout",
+        value: "TIME",
+        default: "1s",
+        about: "How long connecting to a shard may take",
+        roles: &[Serve, Edge, Project, Audit],
+        ..NONE
+    },
+    Setting {
+        name: "store-timeout",
+        value: "TIME",
+        default: "1500ms",
+        about: "How long a shard may take for a query",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "store-write-timeout",
+        value: "TIME",
+        default: "30s",
+        about: "How long a shard may take for one statement of a batch",
+        roles: &[Serve, Project, Audit],
+        ..NONE
+    },
+    Setting {
+        name: "store-breaker-failures",
+        value: "COUNT",
+        default: "5",
+        about: "After so many failures in a row a shard is not asked for a while: its buyers' lists \
+                are answered 503 at once",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "store-breaker-pause",
+        value: "TIME",
+        default: "1s",
+        about: "How long such a shard is left alone before it is tried again",
+        roles: &[Serve, Edge],
         ..NONE
     },
     Setting {

@@ -85,13 +85,24 @@ fn shown(given: &Given) -> Option<String> {
     Some(given.values.iter().map(|value| without_password(value)).collect::<Vec<_>>().join(", "))
 }
 
-fn without_password(text: &str) -> String {
+/// A value for eyes and for error messages: without the password of a URL, wherever it stands.
+pub(crate) fn without_password(text: &str) -> String {
     let hidden = text.split_once("://").and_then(|(scheme, rest)| {
         let (login, host) = rest.rsplit_once('@')?;
         let (user, _) = login.split_once(':')?;
         Some(format!("{scheme}://{user}:(redacted)@{host}"))
     });
-    hidden.unwrap_or_else(|| text.to_owned())
+    let mut left = hidden.as_deref().unwrap_or(text);
+    let mut shown = String::with_capacity(left.len());
+    // As a parameter: `?password=…&`, or in the keywords of a connection string.
+    while let Some(at) = left.find("password=") {
+        let (before, value) = left.split_at(at + "password=".len());
+        shown.push_str(before);
+        shown.push_str("(redacted)");
+        let end = value.find(|c: char| c == '&' || c.is_whitespace()).unwrap_or(value.len());
+        left = &value[end..];
+    }
+    shown + left
 }
 
 #[cfg(test)]
@@ -121,12 +132,19 @@ mod tests {
     #[test]
     fn secrets_and_passwords_are_hidden() {
         let (raw, _) = RawConfig::layer(
-            &vec![("store", vec!["postgres://ann:hunter2@db:5432/x".to_owned()])],
+            &vec![(
+                "store",
+                vec![
+                    "postgres://ann:hunter2@db:5432/x".to_owned(),
+                    "b=postgres://ann@db/y?password=hunter2&sslmode=require".to_owned(),
+                ],
+            )],
             |name| (name == "DOORBUSTER_TOKEN_SECRET").then(|| "s3cret".repeat(8)),
             None,
         );
         for text in [table(&raw, true), json(&raw).to_string()] {
             assert!(!text.contains("hunter2") && !text.contains("s3cret"), "{text}");
+            assert!(text.contains("sslmode=require"), "{text}");
             assert!(text.contains("ann") && text.contains("DOORBUSTER_TOKEN_SECRET"), "{text}");
         }
     }

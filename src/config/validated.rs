@@ -3,6 +3,7 @@
 //! A [`Config`] that exists is usable; everything that could be wrong with a text was said before.
 
 use super::raw::{Given, Problem, RawConfig};
+use super::stores::{self, StoreChoice};
 use super::units;
 use doorbuster_edge::{RateLimit, SignatureAlgorithm};
 use doorbuster_protocol::limits;
@@ -65,13 +66,6 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
 }
 
-/// Where results live.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoreChoice {
-    /// A SQLite file; `None` is the one in the data directory.
-    Sqlite(Option<PathBuf>),
-}
-
 /// A public key that bearer tokens are checked with, and its one algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IssuerKey {
@@ -128,7 +122,7 @@ impl Config {
             data: texts.one("data", |text| Ok(PathBuf::from(text))),
             http: texts.one("http", address),
             admin: texts.one("admin", |text| unless("off", text, address)),
-            store: texts.only("store", store),
+            store: stores::choice(&mut texts),
             cores: texts.one("cores", |text| {
                 unless("auto", text, |text| in_range(text, 1, usize::from(limits::CORES_MAX)))
             }),
@@ -170,13 +164,17 @@ impl Config {
 
 /// Takes texts out of the raw configuration and gathers what is wrong with them. In place of a
 /// wrong value it goes on with the default, so that one mistake does not hide the next.
-struct Texts<'a> {
+pub(super) struct Texts<'a> {
     raw: &'a RawConfig,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
-impl Texts<'_> {
-    fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+impl<'a> Texts<'a> {
+    pub(super) fn given(&self, name: &str) -> &'a Given {
+        self.raw.get(name)
+    }
+
+    pub(super) fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let given = self.raw.get(name);
         let text = given.values.last().map_or(given.setting.default, String::as_str);
         parse(text).unwrap_or_else(|problem| {
@@ -186,7 +184,7 @@ impl Texts<'_> {
         })
     }
 
-    fn all<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn all<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let given = self.raw.get(name);
         let mut values = Vec::new();
         for text in &given.values {
@@ -199,7 +197,7 @@ impl Texts<'_> {
     }
 
     /// A setting that may be given several times, of which today's build takes one.
-    fn only<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+    pub(super) fn only<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let given = self.raw.get(name);
         if given.values.len() > 1 {
             self.report(given, format!("this build takes one `{name}`, not several"));
@@ -244,10 +242,6 @@ impl Texts<'_> {
             }
         }
     }
-
-    fn report(&mut self, given: &Given, text: String) {
-        self.problems.push(Problem { origin: given.origin.clone(), text });
-    }
 }
 
 fn unless<T>(
@@ -258,7 +252,7 @@ fn unless<T>(
     if text == word { Ok(None) } else { parse(text).map(Some) }
 }
 
-fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {
+pub(super) fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {
     let number = usize::try_from(units::count(text)?).unwrap_or(usize::MAX);
     if (least..=most).contains(&number) {
         Ok(number)
@@ -287,19 +281,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("`{text}` is no address; write one such as 127.0.0.1:8080"))
 }
 
-fn store(text: &str) -> Result<StoreChoice, String> {
-    match text.split_once(':') {
-        None if text == "sqlite" => Ok(StoreChoice::Sqlite(None)),
-        Some(("sqlite", path)) if !path.is_empty() => {
-            Ok(StoreChoice::Sqlite(Some(PathBuf::from(path))))
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            Err("this build has no Postgres store yet; use `sqlite` or `sqlite:PATH`".to_owned())
-        }
-        _ => Err(format!("`{text}` is no store; write `sqlite` or `sqlite:PATH`")),
-    }
-}
-
 fn segment_bytes(text: &str) -> Result<u64, String> {
     let bytes = units::size(text)?;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
@@ -320,7 +301,7 @@ fn body_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-fn time_out(text: &str) -> Result<Duration, String> {
+pub(super) fn time_out(text: &str) -> Result<Duration, String> {
     let time = units::duration(text)?;
     if (Duration::from_millis(1)..=Duration::from_secs(600)).contains(&time) {
         Ok(time)
@@ -404,7 +385,7 @@ mod tests {
         check("partitions", &["1", "4096"], &["0", "4097", "x"]);
         check("cores", &["auto", "2"], &["0", "257"]);
         check("segment-size", &["8MiB", "32MiB"], &["1MiB", "9000001", "8GiB"]);
-        check("store", &["sqlite", "sqlite:/x/y"], &["mysql", "sqlite:", "postgres://h/d"]);
+        check("store", &["sqlite", "sqlite:/x/y"], &["mysql", "sqlite:", "mysql://h/d"]);
         check("order-timeout", &["5ms"], &["5", "0s", "1d"]);
         check("log-format", &["json"], &["xml"]);
         let rates = ["off", "20/s", "20/s burst 100", "1k/s"];

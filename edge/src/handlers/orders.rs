@@ -9,7 +9,7 @@ use crate::problem::{Code, Problem};
 use crate::service::{Answer, Call};
 use crate::token::Identity;
 use crate::{refusal, render};
-use doorbuster_persistence::OrderRow;
+use doorbuster_persistence::{Freshness, OrderRow};
 use doorbuster_protocol::command::{Ask, Command, Place, Read};
 use doorbuster_protocol::ids::IdError;
 use doorbuster_protocol::outcome::{OrderStatus, OrderView};
@@ -105,10 +105,14 @@ async fn find(call: &Call<'_>, order: &str) -> Result<Found, Problem> {
     let identity = call.identify()?;
     let order = parse_order(order)?;
     let buyer = owner(&identity);
+    // Nobody misses what is their own; whoever looks into others' may see it a moment later.
+    let freshness = if buyer.is_some() { Freshness::Latest } else { Freshness::Recent };
     let partition = call.partition_of_order(order)?;
     match call.ask(partition, Ask::Read(Read::Order { order, buyer })).await? {
         Outcome::Order(view) => Ok(Found::Live(view)),
-        Outcome::OrderNotFound => Ok(Found::Stored(find_stored(call, order, buyer).await?)),
+        Outcome::OrderNotFound => {
+            Ok(Found::Stored(find_stored(call, order, buyer, freshness).await?))
+        },
         refused => Err(call.refuse(&refused)),
     }
 }
@@ -118,8 +122,9 @@ async fn find_stored(
     call: &Call<'_>,
     order: OrderId,
     buyer: Option<BuyerId>,
+    freshness: Freshness,
 ) -> Result<OrderRow, Problem> {
-    let row = call.query(call.worker.store.order(order)).await?;
+    let row = call.query(call.worker.store.order(order, freshness)).await?;
     row.filter(|row| buyer.is_none_or(|buyer| buyer == row.buyer))
         .ok_or_else(refusal::order_not_found)
 }
@@ -153,7 +158,7 @@ async fn finish(
         Outcome::Paid(view) | Outcome::Cancelled(view) => Ok(Answer::ok(render::order(&view))),
         // What only the store knows is over: the engine lets an order go after its end.
         Outcome::OrderNotFound => {
-            let row = find_stored(call, order, buyer).await?;
+            let row = find_stored(call, order, buyer, Freshness::Latest).await?;
             Err(refusal::order_final(row.status))
         }
         refused => Err(call.refuse(&refused)),
@@ -186,7 +191,10 @@ pub(crate) async fn list(call: &Call<'_>, user: &str) -> Result<Answer, Problem>
         ));
     }
     let (limit, cursor) = page(call)?;
-    let found = call.query(call.worker.store.orders_of(buyer, cursor, limit)).await?;
+    let is_own = buyer == identity.buyer;
+    let freshness = if is_own { Freshness::Latest } else { Freshness::Recent };
+    let orders = call.worker.store.orders_of(buyer, cursor, limit, freshness);
+    let found = call.query(orders).await?;
     let next = found.next.map(|cursor| cursor.to_string());
     Ok(Answer::ok(render::orders(&found.rows, next)))
 }

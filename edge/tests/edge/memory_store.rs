@@ -2,12 +2,12 @@
 
 use doorbuster_persistence::store::StoreFuture;
 use doorbuster_persistence::{
-    Batch, CatalogEntry, Checkpoint, DeadLetter, OrderCursor, OrderRow, Page, ProductCursor,
-    ProductRow, Store, StoreError, StoreIdentity, Written,
+    CatalogEntry, Freshness, OrderCursor, OrderRow, Page, ProductCursor, ProductRow, Shard, Store,
+    StoreError,
 };
-use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
+use doorbuster_protocol::{BuyerId, OrderId, ProductId};
 use std::future::ready;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 #[derive(Default)]
@@ -43,19 +43,13 @@ fn page<R, C>(rows: Vec<R>, from: usize, limit: u32, cursor: impl Fn(&R) -> C) -
 }
 
 impl Store for MemoryStore {
-    fn claim(&self, _: StoreIdentity) -> StoreFuture<'_, ()> {
+    fn shards(&self) -> Vec<Arc<dyn Shard>> {
+        Vec::new()
+    }
+    fn refresh(&self) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
-    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
-        self.answer(|| None)
-    }
-    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
-        self.answer(Vec::new)
-    }
-    fn write(&self, _: std::sync::Arc<Batch>) -> StoreFuture<'_, Written> {
-        Box::pin(ready(Err(StoreError::Closed)))
-    }
-    fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>> {
+    fn order(&self, order: OrderId, _: Freshness) -> StoreFuture<'_, Option<OrderRow>> {
         let rows = self.orders.lock().unwrap();
         let found = rows.iter().find(|row| row.order == order).cloned();
         self.answer(|| found)
@@ -65,6 +59,7 @@ impl Store for MemoryStore {
         buyer: BuyerId,
         after: Option<OrderCursor>,
         limit: u32,
+        _: Freshness,
     ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
         let mut rows = self.orders.lock().unwrap().clone();
         rows.retain(|row| row.buyer == buyer);
@@ -110,23 +105,5 @@ impl Store for MemoryStore {
         }
         let is_known = row.name.is_some() || row.description.is_some();
         self.answer(|| is_known.then_some(row))
-    }
-    fn scan_orders(
-        &self,
-        _: Option<PartitionId>,
-        _: Option<OrderId>,
-        _: u32,
-    ) -> StoreFuture<'_, Vec<OrderRow>> {
-        self.answer(Vec::new)
-    }
-    fn scan_products(&self, _: Option<ProductId>, _: u32) -> StoreFuture<'_, Vec<ProductRow>> {
-        self.answer(Vec::new)
-    }
-    fn dead_letters(
-        &self,
-        _: Option<(PartitionId, Sequence, u32)>,
-        _: u32,
-    ) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.answer(Vec::new)
     }
 }

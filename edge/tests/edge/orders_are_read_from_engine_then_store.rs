@@ -18,6 +18,7 @@ fn row(sequence: u64, status: OrderStatus) -> OrderRow {
         created_at: AT.plus_seconds(sequence as u32),
         updated_at: AT.plus_seconds(sequence as u32),
         expires_at: AT.plus_seconds(600),
+        version: Sequence::new(sequence),
         items: vec![OrderItem {
             product: product("shoe"),
             quantity: Quantity::new(2).unwrap(),

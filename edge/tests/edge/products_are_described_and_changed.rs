@@ -25,6 +25,7 @@ fn row(name: &str, created: u32) -> ProductRow {
         waitlist_capacity: 20,
         created_at: AT.plus_seconds(created),
         updated_at: AT.plus_seconds(created),
+        version: Sequence::new(1),
     }
 }
 
