@@ -89,6 +89,12 @@ pub trait Shard: Send + Sync {
     /// The buckets whose orders it owns, as far as is known.
     fn buckets(&self) -> BucketSet;
 
+    /// Buckets whose rows may stand here though another shard owns them, as far as is known: they
+    /// are being moved, and no divergence.
+    fn in_transit(&self) -> BucketSet {
+        BucketSet::NONE
+    }
+
     /// Binds an empty shard to a data directory and makes a checkpoint of zero for each of its
     /// partitions. On a bound one it only checks that it is that directory's.
     fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()>;
@@ -203,7 +209,8 @@ pub struct Advance {
     pub through: Sequence,
 }
 
-/// What a batch did.
+/// What a batch did. Changes that were skipped, because their row was as new already, count as
+/// neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Changes written.

@@ -15,7 +15,11 @@ CREATE TABLE shard (
     partitions      INTEGER CHECK (partitions BETWEEN 1 AND 4096),
     -- Ranges such as '0-255,512', or 'none'.
     buckets         TEXT NOT NULL DEFAULT 'none',
-    -- Grows with every change of `buckets`.
+    -- Buckets whose rows may stand here though the shard does not own them: they are being copied
+    -- in, or went to another shard and are not dropped yet.
+    in_transit      TEXT NOT NULL DEFAULT 'none',
+    -- Grows with every change of `buckets`. Where a move was interrupted and two shards own a
+    -- bucket, the one with the higher version has it.
     map_version     BIGINT NOT NULL DEFAULT 0 CHECK (map_version >= 0),
     CHECK ((name IS NULL) = (cluster IS NULL) AND (name IS NULL) = (partitions IS NULL))
 );
@@ -141,4 +145,17 @@ CREATE TABLE dead_letters (
     event           BYTEA,
     buried_at       TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (partition, sequence, line)
+);
+
+-- The bucket of an order's buyer, 0 to 1023, which stands in its id: the ten bits after the variant.
+CREATE FUNCTION order_bucket(id UUID) RETURNS INTEGER
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((get_byte(uuid_send(id), 8) & 63) << 4) | (get_byte(uuid_send(id), 9) >> 4);
+
+-- While buckets move away, triggers note here which rows changed since they were copied.
+CREATE TABLE moving_changes (
+    number          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- 'order' (with its items and payments) or 'user'.
+    kind            TEXT NOT NULL CHECK (kind IN ('order', 'user')),
+    id              UUID NOT NULL
 );
