@@ -46,7 +46,7 @@ pub enum StoreError {
         /// Its name.
         shard: String,
         /// What it owns now.
-        owned: BucketSet,
+        owned: Box<BucketSet>,
     },
     /// There is no room for more rows. It passes when there is.
     #[error("the store has no room: {why}. Free or add disk space; writing goes on by itself")]

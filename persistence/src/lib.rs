@@ -36,5 +36,6 @@ pub use projector::{ProjectorConfig, ProjectorError, ProjectorMetrics};
 pub use rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    Advance, Batch, Change, Freshness, Page, Repair, RowChange, Shard, Store, StoreIdentity, Written,
+    Advance, Batch, Change, Freshness, Page, Repair, RowChange, Shard, Store, StoreIdentity,
+    Written,
 };

@@ -289,8 +289,6 @@ pub const fn statuses_before(status: OrderStatus) -> &'static [OrderStatus] {
         OrderStatus::Cancelled => &[OrderStatus::Queued, OrderStatus::Pending],
         OrderStatus::Shipped => &[OrderStatus::Paid],
         OrderStatus::Completed => &[OrderStatus::Shipped],
-        OrderStatus::Refunded => {
-            &[OrderStatus::Paid, OrderStatus::Shipped, OrderStatus::Completed]
-        }
+        OrderStatus::Refunded => &[OrderStatus::Paid, OrderStatus::Shipped, OrderStatus::Completed],
     }
 }

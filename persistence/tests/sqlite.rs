@@ -1,8 +1,9 @@
 //! The embedded store keeps every promise of a store, and some of its own: it survives a crash in
 //! mid-transaction, a full disk and another writer, and refuses files that are not for it.
 
-use doorbuster_persistence::conformance::{self, History, Model, batches};
+use doorbuster_persistence::conformance::{self, History, Model, batches, claim, write};
 use doorbuster_persistence::{SqliteOptions, SqliteStore, Store, StoreError, StoreIdentity};
+use doorbuster_protocol::Sequence;
 use doorbuster_protocol::routing::PartitionCount;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
@@ -53,11 +54,11 @@ async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
     let mut history = History::new(seed, 2);
     let steps: Vec<_> = (0..2_000).map(|_| history.step()).collect();
     let mut random = fastrand::Rng::with_seed(seed);
-    let batches: Vec<_> = batches(&steps, &mut random, 400).into_iter().map(Arc::new).collect();
+    let batches: Vec<_> = batches(&steps, &mut random, 400);
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut path = directory.path().join("0.db");
-    open(&path).claim(IDENTITY).await.expect("it is fresh");
+    claim(&open(&path), IDENTITY).await.expect("it is fresh");
     for (number, batch) in batches.iter().enumerate() {
         // Rows without a commit, spilled to the file by a cache that holds next to nothing.
         let mut torn = Connection::open(&path).expect("it opens");
@@ -66,7 +67,7 @@ async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
         torn.execute("UPDATE checkpoints SET sequence = sequence + 1", []).expect("it is written");
         torn.execute_batch(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
-             INSERT INTO orders SELECT randomblob(16), randomblob(16), 1, 'USD', 'paid', i, i, NULL
+             INSERT INTO orders SELECT randomblob(16), randomblob(16), 1, 'USD', 'paid', i, i, NULL, i
              FROM n",
         )
         .expect("it is written");
@@ -79,10 +80,10 @@ async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
         }
         path = next;
         let store = open(&path);
-        store.write(Arc::clone(batch)).await.expect("the batch is next");
+        write(&store, batch).await.expect("the batch is next");
     }
     let mut model = Model::default();
-    steps.iter().for_each(|step| model.apply(&step.event));
+    steps.iter().for_each(|step| model.apply(step.sequence, &step.event));
     model.assert_matches(&open(&path)).await;
 }
 
@@ -91,19 +92,18 @@ async fn another_writer_makes_it_busy_and_nothing_is_lost() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("store.db");
     let store = SqliteStore::open_with(&path, &impatient()).expect("it opens");
-    store.claim(IDENTITY).await.expect("it is fresh");
+    claim(&store, IDENTITY).await.expect("it is fresh");
     let mut history = History::new(1, 2);
     let steps: Vec<_> = (0..100).map(|_| history.step()).collect();
     let batch = batches(&steps, &mut fastrand::Rng::with_seed(1), 100).remove(0);
-    let batch = Arc::new(batch);
 
     let other = Connection::open(&path).expect("it opens");
     other.execute_batch("BEGIN IMMEDIATE").expect("it begins");
-    let busy = store.write(Arc::clone(&batch)).await.expect_err("the other writes");
+    let busy = write(&store, &batch).await.expect_err("the other writes");
     assert!(matches!(busy, StoreError::Busy { .. }) && busy.is_retryable(), "{busy}");
     assert!(store.product(steps_product(&steps)).await.is_ok(), "readers do not wait");
     other.execute_batch("ROLLBACK").expect("it ends");
-    store.write(batch).await.expect("it is free");
+    write(&store, &batch).await.expect("it is free");
 }
 
 fn steps_product(steps: &[conformance::Step]) -> doorbuster_protocol::ProductId {
@@ -146,6 +146,49 @@ fn files_that_are_not_for_it_are_refused_and_left_alone() {
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .expect("it is still a database");
     assert_eq!(tables, 1);
+}
+
+/// Rows from before versions were kept are older than every event.
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_and_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("old.db");
+    let mut history = History::new(5, 2);
+    let steps: Vec<_> = (0..400).map(|_| history.step()).collect();
+    let (old, new) = steps.split_at(200);
+    let mut random = fastrand::Rng::with_seed(5);
+    {
+        let store = open(&path);
+        claim(&store, IDENTITY).await.expect("it is fresh");
+        for batch in batches(old, &mut random, 50) {
+            write(&store, &batch).await.expect("the batch is next");
+        }
+    }
+    Connection::open(&path)
+        .and_then(|connection| {
+            connection.execute_batch(
+                "ALTER TABLE orders DROP COLUMN version;
+                 ALTER TABLE products DROP COLUMN version;
+                 PRAGMA user_version = 1;",
+            )
+        })
+        .expect("it is as the first version left it");
+    let store = open(&path);
+    for batch in batches(new, &mut random, 50) {
+        let written = write(&store, &batch).await.expect("the batch is next");
+        assert_eq!(written.dead_letters, 0);
+    }
+    let mut model = Model::default();
+    steps.iter().for_each(|step| model.apply(step.sequence, &step.event));
+    let rows = conformance::scan_orders(&store, None, None, 10_000).await.expect("it answers");
+    assert_eq!(rows.len(), model.orders.len());
+    for row in rows {
+        let mut expected = model.orders[&row.order].clone();
+        if row.version == Sequence::ZERO {
+            expected.version = Sequence::ZERO;
+        }
+        assert_eq!(row, expected);
+    }
 }
 
 #[test]

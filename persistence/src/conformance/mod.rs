@@ -22,9 +22,15 @@ mod cases;
 mod history;
 mod model;
 mod pages;
+mod repairs;
+mod shards;
+mod versions;
 
 pub use history::{History, Step, batches};
 pub use model::Model;
+pub use shards::{
+    checkpoints, claim, dead_letters, scan_orders, scan_products, share, write, write_each,
+};
 
 use crate::store::{Store, StoreFuture, StoreIdentity};
 use doorbuster_protocol::PartitionId;
@@ -48,6 +54,10 @@ pub async fn run(mut fresh: impl FnMut() -> Open, seed: u64) {
     cases::statuses_follow_the_order_of_life(&fresh()).await;
     cases::catalog_and_definition_in_either_order(&fresh()).await;
     cases::what_is_written_survives_reopening(&fresh()).await;
+    cases::a_batch_for_other_buckets_is_refused(&fresh()).await;
+    versions::changes_that_a_row_has_already_are_skipped(&fresh(), seed).await;
+    repairs::a_repair_sets_everything_right(&fresh(), seed).await;
+    repairs::a_repair_for_another_checkpoint_is_refused(&fresh()).await;
     pages::orders_page_newest_first(&fresh(), seed).await;
     pages::products_page_newest_first(&fresh(), seed).await;
     pages::scans_give_everything_once(&fresh(), seed).await;
@@ -67,6 +77,6 @@ fn partition(number: u16) -> PartitionId {
 /// A store that is bound to [`identity`].
 async fn claimed(open: &Open) -> Arc<dyn Store> {
     let store = open().await.expect("the store opens");
-    store.claim(identity()).await.expect("a fresh store can be claimed");
+    claim(&*store, identity()).await.expect("a fresh store can be claimed");
     store
 }

@@ -2,13 +2,21 @@
 //!
 //! It goes from events to rows directly, so that it checks the projector's mapping as well.
 
+use crate::conformance::{dead_letters, scan_orders, scan_products};
 use crate::rows::{OrderItem, OrderRow, ProductRow};
 use crate::store::{PAGE_ROWS_MAX, Store};
 use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::event::{Event, Fact, Matched};
 use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{OrderId, ProductId, Timestamp};
+use doorbuster_protocol::{OrderId, ProductId, Sequence, Timestamp};
 use std::collections::BTreeMap;
+
+/// When and by which event a row changes.
+#[derive(Clone, Copy)]
+struct When {
+    at: Timestamp,
+    version: Sequence,
+}
 
 /// Orders and products as plain maps.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +28,9 @@ pub struct Model {
 }
 
 impl Model {
-    /// Takes one event in. Panics when it names what is not there.
-    pub fn apply(&mut self, event: &Event) {
-        let at = event.at;
+    /// Takes the next event of some partition in. Panics when it names what is not there.
+    pub fn apply(&mut self, sequence: Sequence, event: &Event) {
+        let at = When { at: event.at, version: sequence };
         match &event.fact {
             Fact::Placed(placed) => {
                 let item = OrderItem {
@@ -36,9 +44,10 @@ impl Model {
                     total_amount: placed.unit_price * u64::from(placed.quantity.get()),
                     currency: placed.currency,
                     status: OrderStatus::Pending,
-                    created_at: at,
-                    updated_at: at,
+                    created_at: at.at,
+                    updated_at: at.at,
                     expires_at: placed.expires_at,
+                    version: at.version,
                     items: vec![item],
                 });
             }
@@ -54,9 +63,10 @@ impl Model {
                     total_amount: queued.unit_price * u64::from(queued.quantity.get()),
                     currency: queued.currency,
                     status: OrderStatus::Queued,
-                    created_at: at,
-                    updated_at: at,
+                    created_at: at.at,
+                    updated_at: at.at,
                     expires_at: Timestamp::NONE,
+                    version: at.version,
                     items: vec![item],
                 });
             }
@@ -84,8 +94,9 @@ impl Model {
                     limit_per_buyer: terms.limit_per_buyer,
                     hold_seconds: terms.hold_seconds,
                     waitlist_capacity: terms.waitlist_capacity,
-                    created_at: old.map_or(at, |old| old.created_at),
-                    updated_at: at,
+                    created_at: old.map_or(at.at, |old| old.created_at),
+                    updated_at: at.at,
+                    version: at.version,
                 };
                 self.products.insert(*product, row);
                 self.matched(matched, at);
@@ -112,19 +123,21 @@ impl Model {
         assert_eq!(replaced, None, "an order is made once");
     }
 
-    fn set_status(&mut self, order: OrderId, status: OrderStatus, at: Timestamp) {
+    fn set_status(&mut self, order: OrderId, status: OrderStatus, at: When) {
         let row = self.orders.get_mut(&order).expect("the order exists");
         row.status = status;
-        row.updated_at = at;
+        row.updated_at = at.at;
+        row.version = at.version;
     }
 
-    fn product(&mut self, product: ProductId, at: Timestamp) -> &mut ProductRow {
+    fn product(&mut self, product: ProductId, at: When) -> &mut ProductRow {
         let row = self.products.get_mut(&product).expect("the product exists");
-        row.updated_at = at;
+        row.updated_at = at.at;
+        row.version = at.version;
         row
     }
 
-    fn matched(&mut self, matched: &Matched, at: Timestamp) {
+    fn matched(&mut self, matched: &Matched, at: When) {
         for order in &matched.orders {
             self.set_status(*order, OrderStatus::Pending, at);
             let row = self.orders.get_mut(order).expect("the order exists");
@@ -134,12 +147,12 @@ impl Model {
 
     /// Panics unless the store holds exactly these orders and products, and no dead letter.
     pub async fn assert_matches(&self, store: &dyn Store) {
-        let letters = store.dead_letters(None, PAGE_ROWS_MAX).await.expect("the store answers");
+        let letters = dead_letters(store, None, PAGE_ROWS_MAX).await.expect("the store answers");
         assert_eq!(letters, [], "nothing of this is poison");
         let mut orders = self.orders.values();
         let mut after = None;
         loop {
-            let rows = store.scan_orders(None, after, 100).await.expect("the store answers");
+            let rows = scan_orders(store, None, after, 100).await.expect("the store answers");
             let Some(last) = rows.last() else { break };
             after = Some(last.order);
             for row in &rows {
@@ -147,7 +160,7 @@ impl Model {
             }
         }
         assert_eq!(orders.next(), None, "orders are missing in the store");
-        let rows = store.scan_products(None, PAGE_ROWS_MAX).await.expect("the store answers");
+        let rows = scan_products(store, None, PAGE_ROWS_MAX).await.expect("the store answers");
         assert!(rows.iter().eq(self.products.values()), "products differ: {rows:?}");
     }
 }

@@ -1,10 +1,13 @@
 //! Pages and scans: nothing twice, nothing left out, equal timestamps included, whatever the size.
 
 use crate::conformance::cases::{batch, buyer, order, product, terms, time};
-use crate::conformance::{Open, PARTITIONS, claimed, partition};
-use crate::store::{Change, RowChange, Store};
+use crate::conformance::{
+    Open, PARTITIONS, checkpoints, claimed, partition, scan_orders, scan_products, write,
+};
+use crate::store::{Change, Freshness, RowChange, Store};
 use doorbuster_protocol::{OrderId, Sequence};
-use std::sync::Arc;
+
+const FRESH: Freshness = Freshness::Latest;
 
 /// Writes `count` orders of three buyers over all partitions, many of them in one microsecond.
 async fn crowd(store: &dyn Store, count: u64, seed: u64) -> Vec<crate::rows::OrderRow> {
@@ -18,7 +21,7 @@ async fn crowd(store: &dyn Store, count: u64, seed: u64) -> Vec<crate::rows::Ord
             .collect();
         rows.extend(of_partition.iter().cloned());
         let changes = of_partition.into_iter().map(RowChange::OrderCreated).collect();
-        let written = store.write(batch(number, 0, changes)).await.expect("the batch is next");
+        let written = write(store, &batch(number, 0, changes)).await.expect("the batch is next");
         assert_eq!(written.dead_letters, 0);
     }
     rows
@@ -34,7 +37,8 @@ pub(super) async fn orders_page_newest_first(open: &Open, seed: u64) {
             let mut found = Vec::new();
             let mut after = None;
             loop {
-                let page = store.orders_of(by, after, limit).await.expect("the store answers");
+                let page =
+                    store.orders_of(by, after, limit, FRESH).await.expect("the store answers");
                 assert!(page.rows.len() <= limit as usize);
                 found.extend(page.rows);
                 let Some(next) = page.next else { break };
@@ -46,12 +50,12 @@ pub(super) async fn orders_page_newest_first(open: &Open, seed: u64) {
     }
 
     // A row that arrives between two pages is newer: it moves nothing.
-    let first = store.orders_of(buyer(0), None, 5).await.expect("the store answers");
-    let second = store.orders_of(buyer(0), first.next, 5).await.expect("the store answers");
+    let first = store.orders_of(buyer(0), None, 5, FRESH).await.expect("the store answers");
+    let second = store.orders_of(buyer(0), first.next, 5, FRESH).await.expect("the store answers");
     let late = RowChange::OrderCreated(order(0, 900, buyer(0), time(1_000_000)));
-    let after = store.checkpoints().await.expect("the store answers")[0].sequence.get();
-    store.write(batch(0, after, vec![late])).await.expect("the batch is next");
-    let again = store.orders_of(buyer(0), first.next, 5).await.expect("the store answers");
+    let after = checkpoints(&*store).await.expect("the store answers")[0].sequence.get();
+    write(&*store, &batch(0, after, vec![late])).await.expect("the batch is next");
+    let again = store.orders_of(buyer(0), first.next, 5, FRESH).await.expect("the store answers");
     assert_eq!(again, second);
 }
 
@@ -64,13 +68,13 @@ pub(super) async fn products_page_newest_first(open: &Open, seed: u64) {
         .iter()
         .map(|&number| RowChange::ProductDefined { product: product(number), terms: terms(1) })
         .collect();
-    let mut definitions = (*batch(0, 0, rows)).clone();
+    let mut definitions = batch(0, 0, rows);
     let mut expected = Vec::new();
     for (change, &number) in definitions.changes.iter_mut().zip(&numbers) {
         change.at = time(random.u64(..5));
         expected.push((change.at, product(number)));
     }
-    store.write(Arc::new(definitions)).await.expect("the batch is next");
+    write(&*store, &definitions).await.expect("the batch is next");
     expected.sort_by_key(|&key| std::cmp::Reverse(key));
     for limit in [1, 3, 50, 51] {
         let mut found = Vec::new();
@@ -95,7 +99,7 @@ pub(super) async fn scans_give_everything_once(open: &Open, seed: u64) {
             let mut found = Vec::new();
             let mut after = None;
             loop {
-                let step = store.scan_orders(scanned, after, limit).await.expect("it answers");
+                let step = scan_orders(&*store, scanned, after, limit).await.expect("it answers");
                 let Some(last) = step.last() else { break };
                 after = Some(last.order);
                 found.extend(step);
@@ -112,12 +116,12 @@ pub(super) async fn scans_give_everything_once(open: &Open, seed: u64) {
         at: time(1),
         row: RowChange::ProductDefined { product: product(number), terms: terms(1) },
     });
-    let mut defined = (*batch(0, 50, vec![])).clone();
+    let mut defined = batch(0, 50, vec![]);
     defined.changes.extend(definitions);
-    store.write(Arc::new(defined)).await.expect("the batch is next");
+    write(&*store, &defined).await.expect("the batch is next");
     let mut found = Vec::new();
     loop {
-        let step = store.scan_products(found.last().copied(), 2).await.expect("it answers");
+        let step = scan_products(&*store, found.last().copied(), 2).await.expect("it answers");
         if step.is_empty() {
             break;
         }

@@ -170,6 +170,7 @@ impl Sink<'_> {
             created_at: self.at,
             updated_at: self.at,
             expires_at,
+            version: self.sequence,
             items: vec![OrderItem { product, quantity, unit_price }],
         }));
     }

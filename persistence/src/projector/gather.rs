@@ -7,7 +7,7 @@
 use crate::error::StoreError;
 use crate::projector::ProjectorMetrics;
 use crate::projector::backoff::Backoff;
-use crate::store::{Advance, Batch, Change, Store, Written};
+use crate::store::{Advance, Batch, Change, Shard, Written};
 use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct Acknowledgement {
 
 /// Gathers chunks, and writes them.
 pub(super) struct Gatherer<'a> {
-    pub(super) store: &'a dyn Store,
+    pub(super) store: &'a dyn Shard,
     pub(super) metrics: &'a ProjectorMetrics,
     pub(super) rows_max: usize,
     pub(super) delay: Duration,
@@ -64,7 +64,7 @@ impl Gatherer<'_> {
     ) -> Result<(), Halt> {
         let mut next = chunks.recv().await;
         while let Some(first) = next {
-            let mut gathered = Gathered::default();
+            let mut gathered = Gathered::new(self.store.buckets());
             gathered.take(first, self.metrics);
             next = self.fill(&mut gathered, &mut chunks).await;
             let Gathered { batch, last_at } = gathered;
@@ -150,7 +150,7 @@ impl Gatherer<'_> {
 }
 
 /// Whether the store has a batch: all of it or nothing, as it was one transaction.
-async fn is_written(store: &dyn Store, batch: &Batch) -> Result<bool, StoreError> {
+async fn is_written(store: &dyn Shard, batch: &Batch) -> Result<bool, StoreError> {
     let Some(advance) = batch.advances.first() else { return Ok(true) };
     let checkpoints = store.checkpoints().await?;
     let stored = checkpoints.iter().find(|stored| stored.partition == advance.partition);
@@ -158,7 +158,6 @@ async fn is_written(store: &dyn Store, batch: &Batch) -> Result<bool, StoreError
 }
 
 /// A batch in the making.
-#[derive(Default)]
 struct Gathered {
     batch: Batch,
     /// For each range: when its last event was decided.
@@ -166,6 +165,10 @@ struct Gathered {
 }
 
 impl Gathered {
+    fn new(buckets: crate::BucketSet) -> Self {
+        Self { batch: Batch::new(buckets), last_at: Vec::new() }
+    }
+
     fn take(&mut self, mut chunk: Chunk, metrics: &ProjectorMetrics) {
         let advance = chunk.advance;
         metrics.waits(advance.partition, chunk.first_at);

@@ -29,7 +29,7 @@ pub(crate) use decode::changes_of;
 
 use crate::error::StoreError;
 use crate::rows::Checkpoint;
-use crate::store::{Store, StoreIdentity};
+use crate::store::{Shard, Store, StoreIdentity};
 use backoff::{Backoff, stopped};
 use doorbuster_client::FeedClient;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
@@ -89,6 +89,7 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
     assert!(config.batch_rows_max >= 1, "a batch has room for a row");
+    let store = store.shards().remove(0);
     let projector = Projector { config, store, metrics };
     let (first, longest) = RECONNECT_PAUSES;
     let mut backoff = Backoff::new(first, longest);
@@ -125,7 +126,7 @@ pub async fn run(
 
 struct Projector {
     config: ProjectorConfig,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Shard>,
     metrics: Arc<ProjectorMetrics>,
 }
 

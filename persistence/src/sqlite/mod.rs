@@ -1,20 +1,24 @@
-//! The embedded store: one SQLite file in WAL mode, one thread that writes, some that read.
+//! The embedded store: one SQLite file in WAL mode, one thread that writes, some that read. It is a
+//! store of one shard that owns every bucket, for ever.
 //!
 //! A commit is durable when it is answered (`synchronous = FULL`): the engine's log is trimmed on
 //! the strength of it. Readers see the last commit and never wait for the writer. Several processes
 //! may open one file, as `doorbuster edge` and `doorbuster project` do; writers take turns.
 
 mod read;
+mod repair;
 mod schema;
+mod shard;
 mod threads;
 mod write;
 
 use crate::cursor::{OrderCursor, ProductCursor};
 use crate::error::StoreError;
-use crate::rows::{CatalogEntry, Checkpoint, DeadLetter, OrderRow, ProductRow};
-use crate::store::{Batch, Page, Store, StoreFuture, StoreIdentity, Written};
-use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
+use crate::rows::{CatalogEntry, OrderRow, ProductRow};
+use crate::store::{Freshness, Page, Shard, Store, StoreFuture};
+use doorbuster_protocol::{BuyerId, OrderId, ProductId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use shard::SqliteShard;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,10 +44,10 @@ impl Default for SqliteOptions {
     }
 }
 
-/// The embedded store. Dropping it waits for what it is doing, then closes the file.
+/// The embedded store. When it and its shard are dropped, that waits for what they are doing, then
+/// closes the file.
 pub struct SqliteStore {
-    writer: ConnectionThread,
-    readers: Vec<ConnectionThread>,
+    shard: Arc<SqliteShard>,
 }
 
 impl SqliteStore {
@@ -84,12 +88,7 @@ impl SqliteStore {
             })
             .collect::<Result<_, _>>()?;
         let writer = ConnectionThread::start("store-write", writer, Priority::Background)?;
-        Ok(Self { writer, readers })
-    }
-
-    /// The reader with the fewest questions.
-    fn reader(&self) -> &ConnectionThread {
-        self.readers.iter().min_by_key(|reader| reader.load()).expect("there is a reader")
+        Ok(Self { shard: Arc::new(SqliteShard { writer, readers }) })
     }
 }
 
@@ -123,25 +122,16 @@ fn connect(
 }
 
 impl Store for SqliteStore {
-    fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()> {
-        self.writer.run(move |connection| write::claim(connection, identity))
+    fn shards(&self) -> Vec<Arc<dyn Shard>> {
+        vec![Arc::clone(&self.shard) as Arc<dyn Shard>]
     }
 
-    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
-        self.reader().ask(|connection| read::identity(connection))
+    fn refresh(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
-    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
-        // On the writer, so that the answer stands after every write that was asked for before.
-        self.writer.run(|connection| read::checkpoints(connection))
-    }
-
-    fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
-        self.writer.run(move |connection| write::batch(connection, &batch))
-    }
-
-    fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>> {
-        self.reader().ask(move |connection| read::order(connection, order))
+    fn order(&self, order: OrderId, _: Freshness) -> StoreFuture<'_, Option<OrderRow>> {
+        self.shard.reader().ask(move |connection| read::order(connection, order))
     }
 
     fn orders_of(
@@ -149,12 +139,13 @@ impl Store for SqliteStore {
         buyer: BuyerId,
         after: Option<OrderCursor>,
         limit: u32,
+        _: Freshness,
     ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
-        self.reader().ask(move |connection| read::orders_of(connection, buyer, after, limit))
+        self.shard.reader().ask(move |connection| read::orders_of(connection, buyer, after, limit))
     }
 
     fn product(&self, product: ProductId) -> StoreFuture<'_, Option<ProductRow>> {
-        self.reader().ask(move |connection| read::product(connection, product))
+        self.shard.reader().ask(move |connection| read::product(connection, product))
     }
 
     fn products(
@@ -162,40 +153,15 @@ impl Store for SqliteStore {
         after: Option<ProductCursor>,
         limit: u32,
     ) -> StoreFuture<'_, Page<ProductRow, ProductCursor>> {
-        self.reader().ask(move |connection| read::products(connection, after, limit))
+        self.shard.reader().ask(move |connection| read::products(connection, after, limit))
     }
 
     fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
-        self.writer.run(move |connection| write::put_catalog(connection, &entry))
+        self.shard.writer.run(move |connection| write::put_catalog(connection, &entry))
     }
 
     fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
-        self.reader().ask(move |connection| read::catalog(connection, product))
-    }
-
-    fn scan_orders(
-        &self,
-        partition: Option<PartitionId>,
-        after: Option<OrderId>,
-        limit: u32,
-    ) -> StoreFuture<'_, Vec<OrderRow>> {
-        self.reader().ask(move |connection| read::scan_orders(connection, partition, after, limit))
-    }
-
-    fn scan_products(
-        &self,
-        after: Option<ProductId>,
-        limit: u32,
-    ) -> StoreFuture<'_, Vec<ProductRow>> {
-        self.reader().ask(move |connection| read::scan_products(connection, after, limit))
-    }
-
-    fn dead_letters(
-        &self,
-        after: Option<(PartitionId, Sequence, u32)>,
-        limit: u32,
-    ) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.reader().ask(move |connection| read::dead_letters(connection, after, limit))
+        self.shard.reader().ask(move |connection| read::catalog(connection, product))
     }
 }
 
@@ -226,6 +192,7 @@ fn failure(error: rusqlite::Error) -> StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{History, Model, batches};
+    use crate::store::StoreIdentity;
     use doorbuster_protocol::routing::PartitionCount;
 
     /// Pages that no store of this test reaches.
@@ -234,6 +201,7 @@ mod tests {
     async fn limit_pages(store: &SqliteStore, pages: u32) {
         let pragma = format!("PRAGMA max_page_count = {pages}");
         let limited = store
+            .shard
             .writer
             .run(move |connection| connection.query_row(&pragma, [], |_| Ok(())).map_err(failure));
         limited.await.expect("the limit is set");
@@ -258,16 +226,16 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = SqliteStore::open(directory.path().join("store.db")).expect("it opens");
         let (go, gate) = std::sync::mpsc::channel::<()>();
-        let held = store.readers[0].ask(move |_| {
+        let held = store.shard.readers[0].ask(move |_| {
             // An error means that the test has ended.
             let _ = gate.recv();
             Ok(())
         });
         let (looked_up, looked) = std::sync::mpsc::channel();
         let answered = looked_up.clone();
-        drop(store.readers[0].ask(move |_| looked_up.send("dropped").map_err(|_| closed())));
+        drop(store.shard.readers[0].ask(move |_| looked_up.send("dropped").map_err(|_| closed())));
         let waited_for =
-            store.readers[0].ask(move |_| answered.send("waited for").map_err(|_| closed()));
+            store.shard.readers[0].ask(move |_| answered.send("waited for").map_err(|_| closed()));
         go.send(()).expect("the reader waits");
         held.await.expect("it was let go");
         waited_for.await.expect("it is looked up");
@@ -284,16 +252,17 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = SqliteStore::open(directory.path().join("store.db")).expect("it opens");
         let partitions = PartitionCount::new(1).expect("in range");
-        store.claim(StoreIdentity { directory: 1, partitions }).await.expect("it is fresh");
+        let identity = StoreIdentity { directory: 1, partitions };
+        store.shard.claim(identity).await.expect("it is fresh");
         let mut history = History::new(1, 1);
         let steps: Vec<_> = (0..3_000).map(|_| history.step()).collect();
         let (mut model, mut refused) = (Model::default(), 0);
-        steps.iter().for_each(|step| model.apply(&step.event));
+        steps.iter().for_each(|step| model.apply(step.sequence, &step.event));
         let mut random = fastrand::Rng::with_seed(1);
         for batch in batches(&steps, &mut random, 400) {
             let batch = Arc::new(batch);
             limit_pages(&store, 1).await;
-            let full = store.write(Arc::clone(&batch)).await;
+            let full = store.shard.write(Arc::clone(&batch)).await;
             limit_pages(&store, PLENTY).await;
             match full {
                 // What fits into pages that are there already is written.
@@ -304,9 +273,9 @@ mod tests {
                 ),
             }
             refused += 1;
-            let stored = store.checkpoints().await.expect("it answers")[0].sequence;
+            let stored = store.shard.checkpoints().await.expect("it answers")[0].sequence;
             assert_eq!(stored, batch.advances[0].after, "nothing of it is written");
-            store.write(batch).await.expect("there is room");
+            store.shard.write(batch).await.expect("there is room");
         }
         assert!(refused > 0, "the limit was never reached");
         model.assert_matches(&store).await;

@@ -15,9 +15,9 @@ use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 const ORDER_COLUMNS: &str =
-    "id, user_id, total_amount, currency, status, created_at, updated_at, expires_at";
+    "id, user_id, total_amount, currency, status, created_at, updated_at, expires_at, version";
 const PRODUCT_COLUMNS: &str = "id, name, description, price, currency, stock, state, opens_at,
-    closes_at, limit_per_user, hold_seconds, waitlist_capacity, created_at, updated_at";
+    closes_at, limit_per_user, hold_seconds, waitlist_capacity, created_at, updated_at, version";
 
 /// Whose results these are.
 pub(super) fn identity(connection: &Connection) -> Result<Option<StoreIdentity>, StoreError> {
@@ -218,7 +218,7 @@ fn rows<T>(
 }
 
 /// Orders, and then the items of each: they are written once, with their order, so that the second
-/// look cannot see another state than the first.
+/// look sees another state than the first only while a repair sets them right.
 fn orders(
     connection: &Connection,
     sql: &str,
@@ -254,6 +254,7 @@ fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         created_at: time(row, 5)?,
         updated_at: time(row, 6)?,
         expires_at: optional_time(row, 7)?,
+        version: Sequence::new(number(row, 8)?),
         items: Vec::new(),
     })
 }
@@ -279,6 +280,7 @@ fn product_row(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
         waitlist_capacity: row.get(11)?,
         created_at: time(row, 12)?,
         updated_at: time(row, 13)?,
+        version: Sequence::new(number(row, 14)?),
     })
 }
 

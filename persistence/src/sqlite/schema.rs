@@ -18,7 +18,7 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x4442_7374;
 
 /// Step `n` takes a file from schema version `n` to `n + 1`. Steps are only ever added.
-const STEPS: &[&str] = &[VERSION_1];
+const STEPS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The schema version that this program writes.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
@@ -89,6 +89,13 @@ CREATE TABLE dead_letters (
     event           BLOB,
     PRIMARY KEY (partition, sequence, line)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The event that changed a row last. Rows from before have 0, and so do products that only the
+/// catalog knows: every event is newer.
+const VERSION_2: &str = "
+ALTER TABLE orders ADD COLUMN version INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0);
+ALTER TABLE products ADD COLUMN version INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0);
 ";
 
 /// Looks into a file that was just opened and changes nothing: its schema version, when it is ours

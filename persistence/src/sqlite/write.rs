@@ -1,24 +1,38 @@
 //! Everything that changes the file: the claim, the batches, the catalog.
 //!
 //! A batch is one transaction: first the checkpoints move, each only from where the batch expects
-//! it, then the rows. A change that breaks a rule of the tables or of the order's life becomes a
-//! dead letter there and then; any other error takes the whole transaction back.
+//! it, then the rows. A change that is not newer than its row is skipped; one that breaks a rule of
+//! the tables or of the order's life becomes a dead letter there and then; any other error takes the
+//! whole transaction back.
+//!
+//! No event changes one row twice, so that the event is version enough.
 
+use crate::buckets::BucketSet;
 use crate::error::StoreError;
 use crate::rows::{CatalogEntry, OrderRow};
-use crate::sqlite::{failure, read};
+use crate::sqlite::{failure, read, shard};
 use crate::store::{Advance, Batch, Change, RowChange, StoreIdentity, Written, statuses_before};
 use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::event::Terms;
 use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{Epoch, OrderId, ProductId, Timestamp};
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use doorbuster_protocol::{Epoch, OrderId, ProductId, Sequence, Timestamp};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 /// Bytes of a dead letter's description that are kept.
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
 
+/// What became of a change that can stand.
+enum Effect {
+    /// The row is as the change wants it.
+    Written,
+    /// The row is as an event from then or later wanted it.
+    Skipped,
+}
+
 /// Why one change cannot stand, or why nothing can.
-enum Refusal {
+pub(super) enum Refusal {
     /// The change breaks a rule: it becomes a dead letter.
     Poison(String),
     /// The store failed: the transaction goes back.
@@ -36,7 +50,7 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     // Immediate: a writer that waits does so here, where the busy timeout applies, and holds
     // nothing.
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)
@@ -100,10 +114,15 @@ pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Writte
     for advance in &batch.advances {
         move_checkpoint(&transaction, advance)?;
     }
+    if batch.buckets != BucketSet::ALL {
+        let owned = Box::new(BucketSet::ALL);
+        return Err(StoreError::Moved { shard: shard::NAME.into(), owned });
+    }
     let mut written = Written::default();
     for change in &batch.changes {
         match write_change(&transaction, change) {
-            Ok(()) => written.rows += 1,
+            Ok(Effect::Written) => written.rows += 1,
+            Ok(Effect::Skipped) => {}
             Err(Refusal::Poison(reason)) => {
                 bury(&transaction, change, &reason)?;
                 written.dead_letters += 1;
@@ -145,38 +164,70 @@ fn move_checkpoint(transaction: &Transaction<'_>, advance: &Advance) -> Result<(
     Err(StoreError::OutOfStep { partition, stored: stored.sequence, after: advance.after })
 }
 
-fn write_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Refusal> {
+fn write_change(transaction: &Transaction<'_>, change: &Change) -> Result<Effect, Refusal> {
     let at = time(change.at)?;
+    let version = change.sequence.get() as i64;
     match &change.row {
-        RowChange::OrderCreated(order) => insert_order(transaction, order),
+        RowChange::OrderCreated(order) => create_order(transaction, order, change.sequence),
         RowChange::OrderMoved { order, status, expires_at } => {
-            move_order(transaction, *order, *status, *expires_at, at)
+            move_order(transaction, *order, *status, *expires_at, change)
         }
         RowChange::ProductDefined { product, terms } => {
-            define_product(transaction, *product, terms, at)
+            define_product(transaction, *product, terms, at, version)
         }
         RowChange::StockMoved { product, units } => change_product(
             transaction,
-            "UPDATE products SET stock = stock + ?2, updated_at = ?3
-             WHERE id = ?1 AND created_at IS NOT NULL",
-            params![product.as_bytes(), units, at],
+            "UPDATE products SET stock = stock + ?2, updated_at = ?3, version = ?4
+             WHERE id = ?1 AND created_at IS NOT NULL AND version < ?4",
+            *product,
+            params![product.as_bytes(), units, at, version],
         ),
         RowChange::StateSet { product, state } => change_product(
             transaction,
-            "UPDATE products SET state = ?2, updated_at = ?3
-             WHERE id = ?1 AND created_at IS NOT NULL",
-            params![product.as_bytes(), state_word(*state), at],
+            "UPDATE products SET state = ?2, updated_at = ?3, version = ?4
+             WHERE id = ?1 AND created_at IS NOT NULL AND version < ?4",
+            *product,
+            params![product.as_bytes(), state_word(*state), at, version],
         ),
         RowChange::Unreadable { reason, .. } => Err(Refusal::Poison(reason.clone())),
     }
 }
 
-fn insert_order(transaction: &Transaction<'_>, order: &OrderRow) -> Result<(), Refusal> {
+fn create_order(
+    transaction: &Transaction<'_>,
+    order: &OrderRow,
+    event: Sequence,
+) -> Result<Effect, Refusal> {
+    let stored: Option<i64> = transaction
+        .prepare_cached("SELECT version FROM orders WHERE id = ?1")?
+        .query_row(params![order.order.as_bytes()], |row| row.get(0))
+        .optional()?;
+    match stored {
+        Some(version) if version >= event.get() as i64 => return Ok(Effect::Skipped),
+        Some(_) => return Err(Refusal::Poison("another event made this order".into())),
+        None => {}
+    }
+    match insert_order(transaction, order, event) {
+        Err(Refusal::Poison(reason)) => {
+            // The order is either there with all its items or a dead letter.
+            delete_order(transaction, order.order)?;
+            Err(Refusal::Poison(reason))
+        }
+        inserted => inserted.map(|()| Effect::Written),
+    }
+}
+
+/// Makes an order with its items, as of an event.
+pub(super) fn insert_order(
+    transaction: &Transaction<'_>,
+    order: &OrderRow,
+    version: Sequence,
+) -> Result<(), Refusal> {
     transaction
         .prepare_cached(
             "INSERT INTO orders (id, user_id, total_amount, currency, status, created_at,
-                 updated_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 updated_at, expires_at, version)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             order.order.as_bytes(),
@@ -187,17 +238,17 @@ fn insert_order(transaction: &Transaction<'_>, order: &OrderRow) -> Result<(), R
             time(order.created_at)?,
             time(order.updated_at)?,
             optional_time(order.expires_at)?,
+            version.get() as i64,
         ])?;
-    let items = insert_items(transaction, order);
-    if matches!(items, Err(Refusal::Poison(_))) {
-        // The order is either there with all its items or a dead letter.
-        for sql in
-            ["DELETE FROM order_items WHERE order_id = ?1", "DELETE FROM orders WHERE id = ?1"]
-        {
-            transaction.prepare_cached(sql)?.execute(params![order.order.as_bytes()])?;
-        }
+    insert_items(transaction, order)
+}
+
+/// Takes an order and its items away, if it is there.
+pub(super) fn delete_order(transaction: &Transaction<'_>, order: OrderId) -> Result<(), Refusal> {
+    for sql in ["DELETE FROM order_items WHERE order_id = ?1", "DELETE FROM orders WHERE id = ?1"] {
+        transaction.prepare_cached(sql)?.execute(params![order.as_bytes()])?;
     }
-    items
+    Ok(())
 }
 
 fn insert_items(transaction: &Transaction<'_>, order: &OrderRow) -> Result<(), Refusal> {
@@ -222,30 +273,36 @@ fn move_order(
     order: OrderId,
     status: OrderStatus,
     expires_at: Timestamp,
-    at: i64,
-) -> Result<(), Refusal> {
-    // At most two statuses lead anywhere; the second parameter repeats the first when there is one.
+    change: &Change,
+) -> Result<Effect, Refusal> {
+    // At most three statuses lead anywhere; the last is repeated when there are fewer.
     let before = statuses_before(status);
-    let (Some(first), Some(last)) = (before.first(), before.last()) else {
+    assert!(before.len() <= 3, "the statement has room for three statuses");
+    let Some(last) = before.last() else {
         return Err(Refusal::Poison(format!("no event makes an order {}", status.as_str())));
     };
+    let before = |index: usize| before.get(index).unwrap_or(last).as_str();
     let moved = transaction
         .prepare_cached(
-            "UPDATE orders SET status = ?2, updated_at = ?3, expires_at = coalesce(?4, expires_at)
-             WHERE id = ?1 AND status IN (?5, ?6)",
+            "UPDATE orders SET status = ?2, updated_at = ?3, expires_at = coalesce(?4, expires_at),
+                 version = ?5
+             WHERE id = ?1 AND version < ?5 AND status IN (?6, ?7, ?8)",
         )?
         .execute(params![
             order.as_bytes(),
             status.as_str(),
-            at,
+            time(change.at)?,
             optional_time(expires_at)?,
-            first.as_str(),
-            last.as_str(),
+            change.sequence.get() as i64,
+            before(0),
+            before(1),
+            before(2),
         ])?;
     if moved == 1 {
-        return Ok(());
+        return Ok(Effect::Written);
     }
     let reason = match read::order(transaction, order).map_err(Refusal::Failed)? {
+        Some(row) if row.version >= change.sequence => return Ok(Effect::Skipped),
         Some(row) => format!("a {} order cannot become {}", row.status.as_str(), status.as_str()),
         None => "there is no such order".into(),
     };
@@ -257,12 +314,13 @@ fn define_product(
     product: ProductId,
     terms: &Terms,
     at: i64,
-) -> Result<(), Refusal> {
-    transaction
+    version: i64,
+) -> Result<Effect, Refusal> {
+    let written = transaction
         .prepare_cached(
             "INSERT INTO products (id, price, currency, stock, state, opens_at, closes_at,
-                 limit_per_user, hold_seconds, waitlist_capacity, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?10, ?10)
+                 limit_per_user, hold_seconds, waitlist_capacity, created_at, updated_at, version)
+             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET
                  price = excluded.price,
                  currency = excluded.currency,
@@ -274,7 +332,9 @@ fn define_product(
                  hold_seconds = excluded.hold_seconds,
                  waitlist_capacity = excluded.waitlist_capacity,
                  created_at = coalesce(created_at, excluded.created_at),
-                 updated_at = excluded.updated_at",
+                 updated_at = excluded.updated_at,
+                 version = excluded.version
+             WHERE version < excluded.version",
         )?
         .execute(params![
             product.as_bytes(),
@@ -287,22 +347,29 @@ fn define_product(
             terms.hold_seconds,
             terms.waitlist_capacity,
             at,
+            version,
         ])?;
-    Ok(())
+    Ok(if written == 1 { Effect::Written } else { Effect::Skipped })
 }
 
 fn change_product(
     transaction: &Transaction<'_>,
     sql: &str,
+    product: ProductId,
     values: impl rusqlite::Params,
-) -> Result<(), Refusal> {
-    match transaction.prepare_cached(sql)?.execute(values)? {
-        1 => Ok(()),
-        _ => Err(Refusal::Poison("there is no such product".into())),
+) -> Result<Effect, Refusal> {
+    if transaction.prepare_cached(sql)?.execute(values)? == 1 {
+        return Ok(Effect::Written);
+    }
+    match read::product(transaction, product).map_err(Refusal::Failed)? {
+        // The statement passes over nothing but rows that are as new as the change.
+        Some(_) => Ok(Effect::Skipped),
+        None => Err(Refusal::Poison("there is no such product".into())),
     }
 }
 
-/// Writes a dead letter. One that cannot be written either takes the batch back.
+/// Writes a dead letter, unless it is there from before the checkpoint was set back. One that cannot
+/// be written either takes the batch back.
 fn bury(transaction: &Transaction<'_>, change: &Change, reason: &str) -> Result<(), StoreError> {
     let event = match &change.row {
         RowChange::Unreadable { bytes, .. } => Some(bytes.as_slice()),
@@ -316,7 +383,8 @@ fn bury(transaction: &Transaction<'_>, change: &Change, reason: &str) -> Result<
     transaction
         .prepare_cached(
             "INSERT INTO dead_letters (partition, sequence, line, at, reason, change, event)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (partition, sequence, line) DO NOTHING",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -342,14 +410,14 @@ pub(super) const fn state_word(state: SaleState) -> &'static str {
     }
 }
 
-fn amount(minor_units: u64) -> Result<i64, Refusal> {
+pub(super) fn amount(minor_units: u64) -> Result<i64, Refusal> {
     i64::try_from(minor_units).map_err(|_| Refusal::Poison("an amount is out of range".into()))
 }
 
-fn time(at: Timestamp) -> Result<i64, Refusal> {
+pub(super) fn time(at: Timestamp) -> Result<i64, Refusal> {
     i64::try_from(at.micros()).map_err(|_| Refusal::Poison("a time is out of range".into()))
 }
 
-fn optional_time(at: Timestamp) -> Result<Option<i64>, Refusal> {
+pub(super) fn optional_time(at: Timestamp) -> Result<Option<i64>, Refusal> {
     at.some().map(time).transpose()
 }

@@ -2,6 +2,7 @@
 //! misbehaves as told. At every acknowledgement it checks that the store has what is acknowledged.
 
 use doorbuster_persistence::Store;
+use doorbuster_persistence::conformance::checkpoints;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::session::{ClientMessage, FeedBatch, ServerSession};
@@ -250,7 +251,7 @@ impl Feed {
         if acknowledged.is_empty() {
             return true;
         }
-        let stored = self.shared.store.checkpoints().await.expect("the store answers");
+        let stored = checkpoints(&*self.shared.store).await.expect("the store answers");
         for (partition, through) in acknowledged {
             let stored = stored[partition.index()].sequence;
             assert!(through <= stored, "{through} is acknowledged, {stored} is committed");

@@ -1,29 +1,42 @@
-//! A store that is busy or full now and then, before or after it has done what it was asked.
+//! A store whose shards are busy or full now and then, before or after they have done what they were
+//! asked.
 
 use doorbuster_persistence::store::{Page, StoreFuture};
 use doorbuster_persistence::{
-    Batch, CatalogEntry, Checkpoint, DeadLetter, OrderCursor, OrderRow, ProductCursor, ProductRow,
-    Store, StoreError, StoreIdentity, Written,
+    Batch, BucketSet, CatalogEntry, Checkpoint, DeadLetter, Freshness, OrderCursor, OrderRow,
+    ProductCursor, ProductRow, Repair, Shard, Store, StoreError, StoreIdentity, Written,
 };
 use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
 use std::sync::{Arc, Mutex};
 
 pub(crate) struct FlakyStore {
     inner: Arc<dyn Store>,
+    shards: Vec<Arc<FlakyShard>>,
+}
+
+struct FlakyShard {
+    inner: Arc<dyn Shard>,
     random: Mutex<fastrand::Rng>,
 }
 
 impl FlakyStore {
     pub(crate) fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
-        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)) }
+        let shard = |(number, inner)| {
+            let random = Mutex::new(fastrand::Rng::with_seed(seed ^ number));
+            Arc::new(FlakyShard { inner, random })
+        };
+        let shards = (0..).zip(inner.shards()).map(shard).collect();
+        Self { inner, shards }
     }
+}
 
+impl FlakyShard {
     fn fails(&self) -> bool {
         self.random.lock().expect("no panic").u32(..12) == 0
     }
 }
 
-impl Store for FlakyStore {
+impl Shard for FlakyShard {
     fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
         assert!(batch.changes.len() <= 200, "a batch of {} rows", batch.changes.len());
         Box::pin(async move {
@@ -44,38 +57,17 @@ impl Store for FlakyStore {
         }
         self.inner.claim(identity)
     }
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn buckets(&self) -> BucketSet {
+        self.inner.buckets()
+    }
     fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
         self.inner.identity()
     }
     fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
         self.inner.checkpoints()
-    }
-    fn order(&self, order: OrderId) -> StoreFuture<'_, Option<OrderRow>> {
-        self.inner.order(order)
-    }
-    fn orders_of(
-        &self,
-        buyer: BuyerId,
-        after: Option<OrderCursor>,
-        limit: u32,
-    ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
-        self.inner.orders_of(buyer, after, limit)
-    }
-    fn product(&self, product: ProductId) -> StoreFuture<'_, Option<ProductRow>> {
-        self.inner.product(product)
-    }
-    fn products(
-        &self,
-        after: Option<ProductCursor>,
-        limit: u32,
-    ) -> StoreFuture<'_, Page<ProductRow, ProductCursor>> {
-        self.inner.products(after, limit)
-    }
-    fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
-        self.inner.put_catalog(entry)
-    }
-    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
-        self.inner.catalog(product)
     }
     fn scan_orders(
         &self,
@@ -98,5 +90,45 @@ impl Store for FlakyStore {
         limit: u32,
     ) -> StoreFuture<'_, Vec<DeadLetter>> {
         self.inner.dead_letters(after, limit)
+    }
+    fn repair(&self, repair: Arc<Repair>) -> StoreFuture<'_, ()> {
+        self.inner.repair(repair)
+    }
+}
+
+impl Store for FlakyStore {
+    fn shards(&self) -> Vec<Arc<dyn Shard>> {
+        self.shards.iter().map(|shard| Arc::clone(shard) as Arc<dyn Shard>).collect()
+    }
+    fn refresh(&self) -> StoreFuture<'_, ()> {
+        self.inner.refresh()
+    }
+    fn order(&self, order: OrderId, freshness: Freshness) -> StoreFuture<'_, Option<OrderRow>> {
+        self.inner.order(order, freshness)
+    }
+    fn orders_of(
+        &self,
+        buyer: BuyerId,
+        after: Option<OrderCursor>,
+        limit: u32,
+        freshness: Freshness,
+    ) -> StoreFuture<'_, Page<OrderRow, OrderCursor>> {
+        self.inner.orders_of(buyer, after, limit, freshness)
+    }
+    fn product(&self, product: ProductId) -> StoreFuture<'_, Option<ProductRow>> {
+        self.inner.product(product)
+    }
+    fn products(
+        &self,
+        after: Option<ProductCursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<ProductRow, ProductCursor>> {
+        self.inner.products(after, limit)
+    }
+    fn put_catalog(&self, entry: CatalogEntry) -> StoreFuture<'_, ()> {
+        self.inner.put_catalog(entry)
+    }
+    fn catalog(&self, product: ProductId) -> StoreFuture<'_, Option<CatalogEntry>> {
+        self.inner.catalog(product)
     }
 }

@@ -3,7 +3,9 @@
 mod engine;
 mod flaky;
 
-use doorbuster_persistence::conformance::{History, Model};
+use doorbuster_persistence::conformance::{
+    History, Model, checkpoints, claim, dead_letters, scan_orders,
+};
 use doorbuster_persistence::projector::run;
 use doorbuster_persistence::{
     ProjectorConfig, ProjectorError, ProjectorMetrics, SqliteStore, Store, StoreError,
@@ -71,14 +73,14 @@ fn history(seed: u64, events: usize) -> (Logs, Model) {
     let (mut logs, mut model) = (Logs::new(PARTITIONS), Model::default());
     for _ in 0..events {
         let step = history.step();
-        model.apply(&step.event);
+        model.apply(step.sequence, &step.event);
         logs.push(step.partition, &step.event);
     }
     (logs, model)
 }
 
 async fn assert_complete(store: &dyn Store, model: &Model, logs: &Logs) {
-    let checkpoints = store.checkpoints().await.expect("the store answers");
+    let checkpoints = checkpoints(store).await.expect("the store answers");
     let stored: Vec<_> = checkpoints.iter().map(|stored| stored.sequence.get()).collect();
     assert_eq!(stored, logs.last_sequences());
     model.assert_matches(store).await;
@@ -145,10 +147,10 @@ async fn an_event_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on
     assert!(engine.reached(u64::MAX).await);
     assert_eq!(running.metrics.dead_letters(), 1);
     running.stop().await;
-    let letters = store.dead_letters(None, 10).await.expect("the store answers");
+    let letters = dead_letters(&*store, None, 10).await.expect("the store answers");
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].partition.get(), letters[0].sequence.get()), (1, poisoned));
-    let orders = store.scan_orders(None, None, 10_000).await.expect("the store answers");
+    let orders = scan_orders(&*store, None, None, 10_000).await.expect("the store answers");
     assert!(orders.iter().eq(model.orders.values()));
 }
 
@@ -183,7 +185,7 @@ async fn what_no_waiting_mends_ends_it_with_the_reason() {
     let store = sqlite(other.path());
     let partitions = PartitionCount::new(PARTITIONS).expect("in range");
     let identity = StoreIdentity { directory: DIRECTORY + 1, partitions };
-    store.claim(identity).await.expect("it is fresh");
+    claim(&*store, identity).await.expect("it is fresh");
     let foreign = Running::start(&engine, &store).error().await;
     let expected = matches!(foreign, ProjectorError::Store(StoreError::Foreign { .. }));
     assert!(expected, "{foreign}");
