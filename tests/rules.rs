@@ -13,9 +13,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("client", &["protocol"]),
     ("engine", &["protocol"]),
-    ("persistence", &["protocol", "client"]),
-    ("edge", &["protocol", "client", "persistence"]),
+    ("persistence", &["protocol", "client", "postgres-harness"]),
+    ("edge", &["protocol", "client", "persistence", "postgres-harness"]),
     ("loadgen", &["protocol", "client"]),
+    ("postgres-harness", &[]),
 ];
 
 /// Crates that may use all others: the binary, and the benchmarks.
