@@ -6,8 +6,10 @@
 //! over.
 
 mod follow;
+mod read;
 
 pub use follow::{LogTail, LoggedEvents};
+pub use read::{EventReader, Extent};
 
 use super::error::{DamageKind, LogError, LogIdentity};
 use super::recovery::{TornTail, apply_frame, check_end};

@@ -1,12 +1,13 @@
 //! Tools read a log beside its writer: they see what is there, and take no write in the works, no
 //! rotation and no recycling for damage.
 
-use super::inspect::{Inspector, LoggedEvent, Visitor};
+use super::inspect::{EventReader, Inspector, LoggedEvent, Visitor};
 use super::sample::{Sale, append, append_all, fresh, identity, logged, recover, segments};
 use super::{DamageKind, LogError, take_snapshot};
 use crate::state_machine::State;
 use crate::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
 use doorbuster_protocol::Sequence;
+use doorbuster_protocol::event::Event;
 
 fn inspector(disk: &MemoryDisk) -> Inspector<MemoryDisk> {
     Inspector::of(disk.clone(), identity())
@@ -150,4 +151,41 @@ fn a_replay_shows_each_event_with_the_state_after_it() {
         assert_eq!(seen.1[batch.last().get() as usize - 1], batch.digest);
     }
     assert_eq!(state.digest(), report.digest);
+}
+
+#[test]
+fn a_reading_shows_every_retained_event_also_those_before_its_snapshot() {
+    #[derive(Default)]
+    struct Seen {
+        first: u64,
+        base: u64,
+        events: Vec<u64>,
+    }
+    impl EventReader for Seen {
+        fn begin(&mut self, first: Sequence, base: &State) {
+            *self = Self { first: first.get(), base: base.sequence().get(), events: Vec::new() };
+        }
+        fn event(&mut self, sequence: Sequence, _event: &Event) {
+            self.events.push(sequence.get());
+        }
+    }
+    let (disk, batches) = logged(60);
+    let last = batches[59].last().get();
+    let mut seen = Seen::default();
+    let extent = inspector(&disk).read(&mut seen).expect("a sound log");
+    assert_eq!((extent.first.get(), extent.last.get(), extent.events), (1, last, last));
+    assert_eq!((seen.first, seen.base), (1, 0));
+    assert_eq!(seen.events, (1..=last).collect::<Vec<_>>());
+
+    let (log, _) = recover(&disk).expect("a sound log");
+    let taken = take_snapshot(&disk, identity(), log.current_first()).expect("a good disk");
+    log.note_snapshot(&super::SnapshotTaken { covered: taken.newest, ..taken });
+    run_immediate(log.trim(log.durable())).expect("a good disk");
+    let extent = inspector(&disk).read(&mut seen).expect("a sound log");
+    assert!(seen.first > 1 && seen.base >= seen.first - 1, "{} {}", seen.first, seen.base);
+    assert_eq!(seen.events, (seen.first..=last).collect::<Vec<_>>());
+    assert_eq!(extent.first.get(), seen.first);
+    disk.flip(&segments(&disk)[0], 5_000, 1);
+    let error = inspector(&disk).read(&mut seen).expect_err("damage");
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
 }
