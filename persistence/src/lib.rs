@@ -13,6 +13,7 @@
 //! | [`store`] | the `Store` and `Shard` traits, batches of changes, and the rule that makes them exactly-once |
 //! | [`error`] | what can go wrong with a store, and what to do then |
 //! | [`sqlite`] | the embedded store |
+//! | [`postgres`] | the sharded store |
 //! | [`projector`] | the consumer that turns the feed into rows |
 //! | [`conformance`] | tests that every store must pass |
 
@@ -20,6 +21,7 @@ pub mod buckets;
 pub mod conformance;
 pub mod cursor;
 pub mod error;
+pub mod postgres;
 pub mod projector;
 pub mod rows;
 pub mod sqlite;
@@ -32,6 +34,7 @@ pub const BACKGROUND_NICENESS: i32 = 10;
 pub use buckets::BucketSet;
 pub use cursor::{OrderCursor, ProductCursor};
 pub use error::StoreError;
+pub use postgres::{PostgresOptions, ShardOptions, ShardUrl};
 pub use projector::{ProjectorConfig, ProjectorError, ProjectorMetrics};
 pub use rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
 pub use sqlite::{SqliteOptions, SqliteStore};
