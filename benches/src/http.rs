@@ -7,6 +7,7 @@ use crate::machine;
 use crate::server::Server;
 use anyhow::bail;
 use doorbuster_loadgen::{Credentials, Latencies, Pace, Plan, Prepare, Target};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// p95 that is promised, in milliseconds.
@@ -22,18 +23,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     server.wait_until_ready(http)?;
     let seconds = options.seconds.unwrap_or(SECONDS);
     let buyers = u64::from(options.rate) * u64::from(seconds);
-    let mut plan = Plan::new(Target::http(http)).buyers_once(buyers);
-    plan.pace = Pace::Open { rate: f64::from(options.rate) };
-    plan.concurrency = CONNECTIONS;
-    plan.products = vec!["bench".to_owned()];
-    plan.credentials = Credentials::secret(&server.token_secret()?);
-    plan.prepare = Some(Prepare {
-        stock: u32::try_from(buyers)?,
-        price: 1_999,
-        limit_per_buyer: 1,
-        hold_seconds: 3_600,
-        waitlist_capacity: 0,
-    });
+    let plan = plan(http, &server.token_secret()?, options.rate, buyers)?;
     let cpu_before = server.cpu_seconds();
     let report = doorbuster_loadgen::run(plan, Arc::default())?;
     let cpu = server.cpu_seconds() - cpu_before;
@@ -75,4 +65,26 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         format!("{} of {} orders accepted", figure(report.accepted as f64), figure(buyers as f64)),
     );
     Ok(figures)
+}
+
+/// An open loop in which each of so many buyers orders once, of a product that is made for it.
+pub(crate) fn plan(
+    http: SocketAddr,
+    token_secret: &[u8],
+    rate: u32,
+    buyers: u64,
+) -> anyhow::Result<Plan> {
+    let mut plan = Plan::new(Target::http(http)).buyers_once(buyers);
+    plan.pace = Pace::Open { rate: f64::from(rate) };
+    plan.concurrency = CONNECTIONS;
+    plan.products = vec!["bench".to_owned()];
+    plan.credentials = Credentials::secret(token_secret);
+    plan.prepare = Some(Prepare {
+        stock: u32::try_from(buyers)?,
+        price: 1_999,
+        limit_per_buyer: 1,
+        hold_seconds: 3_600,
+        waitlist_capacity: 0,
+    });
+    Ok(plan)
 }

@@ -54,14 +54,36 @@ pub(crate) fn command_on(cpu: usize, program: &Path) -> Command {
 
 /// CPU time of a process so far, user and system, in seconds.
 pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
+    cpu_times(process).map(|[own, _]| own)
+}
+
+/// CPU time of a process and its children so far, those that have ended included, in seconds.
+pub(crate) fn family_cpu_seconds(process: u32) -> f64 {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let alive = children.split_whitespace().filter_map(|child| cpu_seconds(child.parse().ok()?));
+    let alive: f64 = alive.sum();
+    alive + cpu_times(process).map_or(0.0, |[own, ended]| own + ended)
+}
+
+/// CPU time of a process, and of its children that it has waited for, in seconds.
+fn cpu_times(process: u32) -> Option<[f64; 2]> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name stands in parentheses and may hold anything; what follows it is numbers.
     let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    let user: f64 = fields.nth(11)?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
+    let ticks: Vec<f64> =
+        fields.split(' ').skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
+    let [user, system, children_user, children_system] = ticks[..] else { return None };
     let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-    Some((user + system) / ticks_per_second)
+    Some([user + system, children_user + children_system].map(|ticks| ticks / ticks_per_second))
+}
+
+/// The most memory that a process has had resident so far, in MiB.
+pub(crate) fn peak_memory_mib(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = peak.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes / 1024.0)
 }
 
 /// Bytes of disk that everything below a path takes.

@@ -10,19 +10,27 @@
 //! | `decisions` | `decide` and `apply` in process, nothing else |
 //! | `durable` | durable orders over the binary protocol, next to Redis in the same rounds |
 //! | `http` | durable HTTP orders in an open loop, generator and server on the same cores |
+//! | `projector` | rows into Postgres shards, next to a bare COPY in the same rounds |
+//! | `lag` | how far Postgres is behind a sale, and what that costs its orders |
 //! | `first_start` | from launch on a new directory to ready, and the disk that it takes |
 //! | `pipeline` · `server` · `redis` | the binary client; a child `doorbuster`; a child Redis |
+//! | `shards` · `backlog` · `bare` | Postgres clusters; a log that waits to be drained; the COPY |
 //! | `figures` · `machine` | medians, spread, goals, tables; the machine and its cores |
 
+mod backlog;
+mod bare;
 mod decisions;
 mod durable;
 mod figures;
 mod first_start;
 mod http;
+mod lag;
 mod machine;
 mod pipeline;
+mod projector;
 mod redis;
 mod server;
+mod shards;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -41,7 +49,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "\
 Examples:
-  scripts/bench                            everything, a few minutes
+  scripts/bench                            everything, a quarter of an hour
   scripts/bench decisions                  one of them
   scripts/bench durable --rounds 9 --json  for programs
 
@@ -62,6 +70,10 @@ enum What {
     Durable,
     /// Durable HTTP orders, open loop, generator and server on the same cores
     Http,
+    /// Rows per second into Postgres shards, next to a bare COPY in the same run
+    Projector,
+    /// How far Postgres is behind a sale, and the orders' latency with and without it
+    Lag,
     /// Time and disk of a first start
     FirstStart,
     /// All of them
@@ -75,7 +87,8 @@ struct Options {
     #[arg(long, global = true, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
-    /// Seconds of one round (http: of its only one). Default: each measurement's own
+    /// Seconds of one round (http: of its only one; not of projector, which drains --orders).
+    /// Default: each measurement's own
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
     /// Orders per second of the open loop
@@ -84,6 +97,10 @@ struct Options {
     /// Buyers of the decisions
     #[arg(long, global = true, value_name = "N", default_value_t = 1_000_000)]
     buyers: u32,
+    /// Orders that the projector drains in a round into four shards
+    #[arg(long, global = true, value_name = "N", default_value_t = 400_000,
+          value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    orders: u64,
     /// Requests in flight over the binary protocol
     #[arg(long, global = true, value_name = "N", default_value_t = 4_096,
           value_parser = clap::value_parser!(u32).range(4..=65_536))]
@@ -143,10 +160,12 @@ type Measurement = fn(&Options) -> anyhow::Result<Figures>;
 
 /// Runs what was asked for and prints it. Says whether every goal was met.
 fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
-    let all: [(What, Measurement); 4] = [
+    let all: [(What, Measurement); 6] = [
         (What::Decisions, decisions::measure),
         (What::Durable, durable::measure),
         (What::Http, http::measure),
+        (What::Projector, projector::measure),
+        (What::Lag, lag::measure),
         (What::FirstStart, first_start::measure),
     ];
     let mut results = Vec::new();

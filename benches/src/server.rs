@@ -3,6 +3,7 @@
 use crate::machine;
 use anyhow::{Context, anyhow, bail};
 use doorbuster_protocol::handshake::PreSharedKey;
+use std::borrow::BorrowMut;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks at whether it is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Names the shards: the environment, since command lines can be read by everyone.
+const STORE: &str = "DOORBUSTER_STORE";
 
 /// A running server; it is ended when this is dropped.
 pub(crate) struct Server {
@@ -22,20 +25,51 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
+/// Where a `doorbuster serve` listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Serving {
+    /// For buyers.
+    pub(crate) http: SocketAddr,
+    /// For whoever looks at the metrics.
+    pub(crate) admin: SocketAddr,
+}
+
 impl Server {
-    /// Everything in one process: `doorbuster serve`. Returns it with its HTTP address.
+    /// Everything in one process: `doorbuster serve`, on the embedded store. Returns it with its
+    /// HTTP address.
     pub(crate) fn serve(program: &Path, scratch: &Path) -> anyhow::Result<(Self, SocketAddr)> {
         let mut command = Command::new(program);
         command.args(["serve", "--json", "--http", "127.0.0.1:0", "--admin", "off"]);
+        let (server, ready) = Self::spawn_serving(command, scratch)?;
+        Ok((server, address_in(&ready, "http")?))
+    }
+
+    /// The same over the shards of `store`, with metrics.
+    pub(crate) fn serve_shards(
+        program: &Path,
+        scratch: &Path,
+        store: &str,
+    ) -> anyhow::Result<(Self, Serving)> {
+        let mut command = Command::new(program);
+        command.args(["serve", "--json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.env(STORE, store);
+        let (server, ready) = Self::spawn_serving(command, scratch)?;
+        let http = address_in(&ready, "http")?;
+        Ok((server, Serving { http, admin: address_in(&ready, "admin")? }))
+    }
+
+    fn spawn_serving(
+        mut command: Command,
+        scratch: &Path,
+    ) -> anyhow::Result<(Self, serde_json::Value)> {
         command.stdout(Stdio::piped());
-        let mut server = Self::spawn(command, scratch)?;
+        let mut server = Self::spawn(command, scratch, "serve")?;
         let stdout = server.child.stdout.take().expect("it was piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let ready: serde_json::Value = serde_json::from_str(&line)
+        let ready = serde_json::from_str(&line)
             .map_err(|_| anyhow!("the server did not start: {}", server.complaint()))?;
-        let http = ready["http"].as_str().and_then(|http| http.parse().ok());
-        Ok((server, http.context("the server did not say its HTTP address")?))
+        Ok((server, ready))
     }
 
     /// An engine alone, with one core, on one CPU. Returns it with its address.
@@ -44,25 +78,69 @@ impl Server {
         scratch: &Path,
         cpu: usize,
     ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::spawn_engine(machine::command_on(cpu, program), scratch)
+    }
+
+    /// An engine alone, with one core, placed as it is in `serve`.
+    pub(crate) fn free_engine(
+        program: &Path,
+        scratch: &Path,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::spawn_engine(Command::new(program), scratch)
+    }
+
+    fn spawn_engine(mut command: Command, scratch: &Path) -> anyhow::Result<(Self, SocketAddr)> {
         let address = free_address()?;
-        let mut command = machine::command_on(cpu, program);
         command.args(["engine", "--cores", "1", "--admin", "off", "--engine-listen"]);
         command.arg(address.to_string()).stdout(Stdio::null());
-        let mut server = Self::spawn(command, scratch)?;
+        let mut server = Self::spawn(command, scratch, "engine")?;
         server.wait_until("it listens", || TcpStream::connect(address).is_ok())?;
         Ok((server, address))
     }
 
-    fn spawn(mut command: Command, scratch: &Path) -> anyhow::Result<Self> {
-        let (data, log) = (scratch.join("data"), scratch.join("log"));
-        let stderr = File::create(&log)?;
+    /// An edge alone, with one thread, for the engine that uses the same directory. Returns it with
+    /// its HTTP address.
+    pub(crate) fn edge(
+        program: &Path,
+        scratch: &Path,
+        engine: SocketAddr,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        let http = free_address()?;
+        let mut command = Command::new(program);
+        command.args(["edge", "--edge-threads", "1", "--admin", "off", "--engine"]);
+        command.arg(engine.to_string()).arg("--http").arg(http.to_string()).stdout(Stdio::null());
+        let mut server = Self::spawn(command, scratch, "edge")?;
+        server.wait_until_ready(http)?;
+        Ok((server, http))
+    }
+
+    /// A projector alone, from the engine that uses the same directory into the shards of `store`.
+    pub(crate) fn projector(
+        program: &Path,
+        scratch: &Path,
+        engine: SocketAddr,
+        store: &str,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["project", "--admin", "off", "--engine"]).arg(engine.to_string());
+        Self::spawn(command.env(STORE, store).stdout(Stdio::null()), scratch, "projector")
+    }
+
+    /// The data directory lies below `scratch`, and what the child logs beside it.
+    fn spawn(
+        mut command: impl BorrowMut<Command>,
+        scratch: &Path,
+        role: &str,
+    ) -> anyhow::Result<Self> {
+        let (data, log) = (scratch.join("data"), scratch.join(format!("{role}.log")));
+        let command = command.borrow_mut();
         let child = command
             .arg("--data")
             .arg(&data)
             .stdin(Stdio::null())
-            .stderr(stderr)
+            .stderr(File::create(&log)?)
             .spawn()
-            .with_context(|| format!("{command:?} could not be started"))?;
+            .with_context(|| format!("{role} could not be started"))?;
         Ok(Self { child, data, log })
     }
 
@@ -70,9 +148,7 @@ impl Server {
     fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
         let began = Instant::now();
         while !holds() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended with {status}: {}", self.complaint());
-            }
+            self.check()?;
             if began.elapsed() > PATIENCE {
                 bail!("waited in vain until {what}: {}", self.complaint());
             }
@@ -95,6 +171,14 @@ impl Server {
 
     pub(crate) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Fails when it has ended by itself.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the server ended with {status}: {}", self.complaint()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -154,13 +238,38 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 fn is_ready(http: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(http)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    ask().unwrap_or(false)
+    get(http, "/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer to one request over a connection of its own.
+pub(crate) fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn address_in(ready: &serde_json::Value, name: &str) -> anyhow::Result<SocketAddr> {
+    let address = ready[name].as_str().and_then(|address| address.parse().ok());
+    address.with_context(|| format!("the server did not say its address `{name}`"))
+}
+
+/// Runs a command of `doorbuster` to its end, and returns what it printed.
+pub(crate) fn command(
+    program: &Path,
+    arguments: &[&str],
+    scratch: &Path,
+    store: Option<&str>,
+) -> anyhow::Result<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--data").arg(scratch.join("data"));
+    command.envs(store.map(|store| (STORE, store)));
+    let output = command.output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("doorbuster {} ended with {}: {said}", arguments.join(" "), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
