@@ -34,7 +34,7 @@ pub const BACKGROUND_NICENESS: i32 = 10;
 pub use buckets::BucketSet;
 pub use cursor::{OrderCursor, ProductCursor};
 pub use error::StoreError;
-pub use postgres::{PostgresOptions, ShardOptions, ShardUrl};
+pub use postgres::{PostgresOptions, PostgresStore, ShardOptions, ShardUrl};
 pub use projector::{ProjectorConfig, ProjectorError, ProjectorMetrics};
 pub use rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
 pub use sqlite::{SqliteOptions, SqliteStore};

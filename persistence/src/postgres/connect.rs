@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::postgres::url::ShardUrl;
 use std::error::Error as _;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, NoTls};
 
@@ -25,6 +26,16 @@ pub(super) async fn connect(
     url: &ShardUrl,
     limit: Duration,
 ) -> Result<Client, StoreError> {
+    connect_with_task(shard, url, limit).await.map(|(client, _)| client)
+}
+
+/// As [`connect`], with the task that runs the connection: to end it closes the connection at once,
+/// also when answers are outstanding.
+pub(super) async fn connect_with_task(
+    shard: &str,
+    url: &ShardUrl,
+    limit: Duration,
+) -> Result<(Client, AbortHandle), StoreError> {
     let config = url.config(limit);
     // The configuration's limit ends with the TCP connection: a server that accepts and then says
     // nothing would be waited for for ever.
@@ -39,13 +50,13 @@ pub(super) async fn connect(
         Ok(Ok(connected)) => connected,
     };
     let name = shard.to_owned();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // Whoever uses the client learns of it, too.
         if let Err(error) = connection.await {
             tracing::debug!(shard = %name, error = %words(&error), "a connection ended");
         }
     });
-    Ok(client)
+    Ok((client, task.abort_handle()))
 }
 
 /// What an error while connecting to `url` means.
