@@ -23,7 +23,7 @@ pub(crate) fn text(config: &Config, everything: &Everything) -> String {
         line("metrics", format!("http://{admin}/metrics"));
     }
     line("data", format!("{data} ({age}, {} partitions)", engine.partitions));
-    line("store", format!("SQLite, {}", everything.store_path.display()));
+    line("store", everything.store.description.clone());
     line("durability", engine.durability.clone());
     let cores = engine.addresses.len();
     line("threads", format!("{cores} engine, {edge_threads} edge"));
@@ -49,7 +49,7 @@ pub(crate) fn json(config: &Config, everything: &Everything) -> Value {
         "data": config.data,
         "new": everything.is_new,
         "partitions": everything.engine.partitions,
-        "store": everything.store_path,
+        "store": everything.store.description,
         "durability": everything.engine.durability,
     })
 }

@@ -2,22 +2,24 @@
 //!
 //! The roles count in atomics of their own and know nothing of Prometheus. Each scrape reads them.
 
+mod results;
+
 use doorbuster_edge::EdgeMetrics;
 use doorbuster_engine::metrics::{EngineMetrics, HistogramSnapshot};
-use doorbuster_persistence::projector::{BATCH_DURATION_BOUNDS_US, ProjectorMetrics};
+use doorbuster_persistence::postgres::PostgresStore;
+use doorbuster_persistence::projector::ProjectorMetrics;
 use doorbuster_protocol::session::StockLevel;
-use doorbuster_protocol::{ProductId, Timestamp};
+use doorbuster_protocol::ProductId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use std::fmt::Error;
+use std::fmt::{self, Error};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 /// The roles of this process, as far as they count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Counted {
     /// The engine.
     pub(crate) engine: Option<Arc<EngineMetrics>>,
@@ -27,6 +29,14 @@ pub(crate) struct Counted {
     pub(crate) projector: Option<Arc<ProjectorMetrics>>,
     /// Stock levels, as pushed by the engine.
     pub(crate) stock: Option<Stock>,
+    /// The store that the edge asks, when it is of Postgres.
+    pub(crate) postgres: Option<Arc<PostgresStore>>,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
 }
 
 /// Stock levels, written by the thread that watches them and read by scrapes. A lock, because a
@@ -71,7 +81,10 @@ impl Collector for Counted {
             encode_edge(edge, &mut encoder)?;
         }
         if let Some(projector) = &self.projector {
-            encode_projector(projector, &mut encoder)?;
+            results::encode_projector(projector, &mut encoder)?;
+        }
+        if let Some(store) = &self.postgres {
+            results::encode_reads(&store.read_health(), &mut encoder)?;
         }
         if let Some(stock) = &self.stock {
             let mut levels = stock.get();
@@ -150,39 +163,6 @@ fn encode_edge(edge: &EdgeMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resul
     let help = "Requests that the edge turned away by itself";
     counters(encoder, "edge_rejected", help, rejected)?;
     gauge(encoder, "edge_connections", "Open HTTP connections", seen.connections as f64)
-}
-
-fn encode_projector(
-    projector: &ProjectorMetrics,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> Result<(), Error> {
-    let lag = projector
-        .lag_events()
-        .map(|(partition, events)| ([("partition", partition.to_string())], events));
-    gauges(encoder, "projector_lag_events", "Durable events that the store does not have", lag)?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::from_micros(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
-    let help = "Age of the oldest event that the store does not have";
-    gauge(encoder, "projector_lag_seconds", help, projector.lag(now).as_secs_f64())?;
-    let connected = f64::from(u8::from(projector.is_connected()));
-    gauge(encoder, "projector_connected", "1 while the feeds of all cores are read", connected)?;
-    counter(encoder, "projector_events", "Events written to the store", projector.events())?;
-    let help = "Changes that could not be written and stand in the dead letters";
-    counter(encoder, "projector_dead_letters", help, projector.dead_letters())?;
-    let help = "Batches tried again because the store was busy, full or away";
-    counter(encoder, "store_retries", help, projector.store_retries())?;
-    let durations = SecondsHistogram {
-        bounds: BATCH_DURATION_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).collect(),
-        counts: projector.batch_buckets().to_vec(),
-        sum: projector.batch_duration().as_secs_f64(),
-    };
-    let mut family = encoder.encode_descriptor(
-        "store_batch_duration_seconds",
-        "How long the store took for a batch",
-        None,
-        MetricType::Histogram,
-    )?;
-    durations.write(&mut family.encode_family(&[("shard", "0")])?)
 }
 
 /// A histogram whose observations are seconds.
@@ -331,8 +311,7 @@ mod tests {
         let text = render(&counted);
         for name in [
             "projector_lag_seconds 0",
-            "store_batch_duration_seconds_count{shard=\"0\"} 0",
-            &format!("inventory_available{{product_id=\"{product}\"}} 4"),
+                        &format!("inventory_available{{product_id=\"{product}\"}} 4"),
         ] {
             assert!(text.contains(name), "{name} is missing:\n{text}");
         }

@@ -18,8 +18,8 @@ pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
     let signals = Signals::take().map_err(|error| super::no_signals(&error))?;
     let secrets = Secrets::of(&config.data);
     let (key, tokens) = (secrets.engine_key(&config)?, secrets.token_rules(&config)?);
+    let store::Opened { store, postgres, .. } = store::open(&config, key, store::Use::Ask)?;
     let key = PreSharedKey::new(key);
-    let store = store::open(&config)?;
     let mut running = Running::new();
     let threads = edge::threads(&config, 0);
     let engine = config.engine.clone();
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
     let counted = Counted {
         edge: Some(Arc::clone(&started.metrics)),
         stock: Some(stock),
+        postgres,
         ..Counted::default()
     };
     if let Some((role, address)) = admin::start(&config, counted)? {

@@ -6,6 +6,7 @@ mod demo;
 mod edge;
 mod engine;
 mod log;
+mod move_buckets;
 mod project;
 mod serve;
 mod token;

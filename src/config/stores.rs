@@ -49,7 +49,10 @@ pub(super) fn choice(texts: &mut Texts<'_>) -> StoreChoice {
         texts.report(given, format!("a store has at most {SHARDS_MAX} shards"));
     }
     for (name, of) in [
-        ("store-reads", (|shard| &mut shard.reads) as fn(&mut ShardOptions) -> &mut Option<ShardUrl>),
+        (
+            "store-reads",
+            (|shard| &mut shard.reads) as fn(&mut ShardOptions) -> &mut Option<ShardUrl>,
+        ),
         ("store-replica", |shard| &mut shard.replica),
     ] {
         let urls = texts.all(name, named_url);
@@ -130,9 +133,10 @@ fn deal_out(
     for (place, NamedUrl { name, url }) in urls.into_iter().enumerate() {
         let default = |index: usize| format!("shard-{index}");
         let found = match &name {
-            Some(name) => shards.iter().enumerate().position(|(index, shard)| {
-                shard.name.as_ref().unwrap_or(&default(index)) == name
-            }),
+            Some(name) => shards
+                .iter()
+                .enumerate()
+                .position(|(index, shard)| shard.name.as_ref().unwrap_or(&default(index)) == name),
             None => (place < shards.len()).then_some(place),
         };
         let wanted = name.unwrap_or_else(|| default(place));
@@ -205,9 +209,7 @@ mod tests {
         let by_place = ("store-reads", &["postgres://p/x"][..]);
         let choice = validate(&[TWO, by_name, by_place]).expect("valid");
         let StoreChoice::Postgres(options) = choice else { panic!("{choice:?}") };
-        let has = |of: fn(&ShardOptions) -> bool| {
-            options.shards.iter().map(of).collect::<Vec<_>>()
-        };
+        let has = |of: fn(&ShardOptions) -> bool| options.shards.iter().map(of).collect::<Vec<_>>();
         assert_eq!(has(|shard| shard.replica.is_some()), [false, true]);
         assert_eq!(has(|shard| shard.reads.is_some()), [true, false]);
         assert_eq!(options.shards[1].name.as_deref(), Some("east"));

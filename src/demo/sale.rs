@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<Sold, Failure> {
                 .why(error)
                 .next("name a place with room in TMPDIR")
         })?;
-    let config = configuration(&directory.path().join("data"))?;
+    let config = configuration(&directory.path().join("data"), &arguments.store)?;
     logging::start(config.log_format, &config.log_level);
     let signals = Signals::take().map_err(|error| crate::commands::no_signals(&error))?;
     let everything = everything::start(&config, false)?;
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<Sold, Failure> {
     let stopped = running.stop();
     let loads = loads?;
     stopped?;
-    let audit = audit::run(&config.data, Some(store.as_ref()))?;
+    let audit = audit::run(&config.data, Some(store.store.as_ref()))?;
     let kept = arguments.keep.then(|| directory.keep());
     let attempts: u64 = loads[0].attempts;
     Ok(Sold {
@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<Sold, Failure> {
     })
 }
 
-fn configuration(data: &Path) -> Result<Config, Failure> {
+fn configuration(data: &Path, store: &[String]) -> Result<Config, Failure> {
     let flag = |name, value: &str| (name, vec![value.to_owned()]);
     let data = data.to_str().ok_or_else(|| {
         Failure::new(Exit::Failure, "the temporary directory's name is no UTF-8")
@@ -123,15 +123,17 @@ fn configuration(data: &Path) -> Result<Config, Failure> {
         flag("data", data),
         flag("http", "127.0.0.1:0"),
         flag("admin", "off"),
-        flag("log-level", "warn"),
     ];
+    if !store.is_empty() {
+        flags.push(("store", store.to_vec()));
+    }
     // A shop of its own: of the environment's settings, only those count that say how it runs.
     let environment = |name: &str| {
         let counts = ["cores", "edge-threads", "log-level"].map(variable);
         std::env::var(name).ok().filter(|_| counts.iter().any(|it| it == name))
     };
-    if environment(&variable("log-level")).is_some() {
-        flags.pop();
+    if environment(&variable("log-level")).is_none() {
+        flags.push(flag("log-level", "warn"));
     }
     let (raw, problems) = RawConfig::layer(&flags, environment, None);
     assert!(problems.is_empty(), "there is no file");
@@ -247,17 +249,21 @@ impl Sale<'_> {
     }
 
     fn store_lag(&self) -> Result<u64, Failure> {
-        let checkpoints = crate::roles::runtime()
-            .block_on(self.everything.store.checkpoints())
-            .map_err(|error| crate::roles::store::failure(&error))?;
-        let durable = self.everything.engine.metrics.partitions.iter();
-        Ok(durable
-            .zip(&checkpoints)
-            .map(|(partition, checkpoint)| {
-                let durable = partition.durable.load(Ordering::Relaxed);
-                durable.saturating_sub(checkpoint.sequence.get())
-            })
-            .sum())
+        let mut lag = 0;
+        for shard in self.everything.store.store.shards() {
+            let checkpoints = crate::roles::runtime()
+                .block_on(shard.checkpoints())
+                .map_err(|error| crate::roles::store::failure(&error))?;
+            let durable = self.everything.engine.metrics.partitions.iter();
+            lag += durable
+                .zip(&checkpoints)
+                .map(|(partition, checkpoint)| {
+                    let durable = partition.durable.load(Ordering::Relaxed);
+                    durable.saturating_sub(checkpoint.sequence.get())
+                })
+                .sum::<u64>();
+        }
+        Ok(lag)
     }
 
     /// Fails when a role has ended or somebody wants the sale to end.

@@ -58,7 +58,7 @@ pub(crate) fn text(sold: &Sold) -> String {
         }
     }
     for divergence in sold.audit.findings.divergences().iter().take(20) {
-        let _ = writeln!(text, "  ✗ partition {}: {}", divergence.partition, divergence.text);
+        text.push_str(&divergence.lines());
     }
     if let Some(kept) = &sold.kept {
         let _ = writeln!(text, "\nThe data directory was kept: {}/data", kept.display());

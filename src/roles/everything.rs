@@ -6,10 +6,8 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::{Counted, Stock};
 use crate::secrets::Secrets;
-use doorbuster_persistence::Store;
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything, running.
@@ -27,9 +25,7 @@ pub(crate) struct Everything {
     /// Stock levels, a moment old.
     pub(crate) stock: Stock,
     /// The store.
-    pub(crate) store: Arc<dyn Store>,
-    /// Where the store lies.
-    pub(crate) store_path: PathBuf,
+    pub(crate) store: store::Opened,
     /// Whether the data directory was made just now.
     pub(crate) is_new: bool,
 }
@@ -40,8 +36,9 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
     let directory::Prepared { is_new, partitions } = directory::prepare(config)?;
     let secrets = Secrets::of(&config.data);
     let (key, tokens) = (secrets.engine_key(config)?, secrets.token_rules(config)?);
-    let key = PreSharedKey::new(key);
-    let store = store::open(config)?;
+    let use_of_it = if is_new { store::Use::FillNew } else { store::Use::Fill };
+    let opened = store::open(config, key, use_of_it)?;
+    let (store, key) = (Arc::clone(&opened.store), PreSharedKey::new(key));
     let mut running = Running::new();
 
     let cores = engine::cores(config, partitions, 2);
@@ -70,6 +67,7 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
         edge: Some(Arc::clone(&edge.metrics)),
         projector: Some(projector),
         stock: Some(stock.clone()),
+        postgres: opened.postgres.clone(),
     };
     let admin = match admin::start(config, counted)? {
         Some((role, address)) => {
@@ -86,8 +84,7 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
         engine,
         edge_threads,
         stock,
-        store,
-        store_path: store::path(config),
+        store: opened,
         is_new,
     })
 }

@@ -1,0 +1,137 @@
+//! The switch: for a moment neither shard takes a batch, then the buckets are the target's.
+//!
+//! Whoever writes a batch moves checkpoints first, so that a lock on that table holds up writers and
+//! nobody else. The target's checkpoints are set back to the source's where they are ahead: events
+//! that it sees again find rows of their version or a newer one, and change nothing.
+//!
+//! Two databases cannot commit at once. The target does first: if the source's commit fails, both
+//! own the buckets for a while, the target with the higher version of the map, and both are kept
+//! right; moving the same buckets again finishes it.
+
+use super::{Endpoint, copy};
+use crate::buckets::BucketSet;
+use crate::error::StoreError;
+use std::time::{Duration, Instant};
+use tokio_postgres::types::Type;
+
+/// Rounds of changes carried over while the lock is held. The projector makes none; whoever else
+/// writes to these rows may make some.
+const ROUNDS_MAX: u32 = 50;
+
+/// What a shard says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) buckets: BucketSet,
+    pub(super) in_transit: BucketSet,
+    pub(super) map_version: i64,
+}
+
+/// Reads it.
+pub(super) async fn place(shard: &Endpoint) -> Result<Place, StoreError> {
+    let rows = shard.query("SELECT buckets, in_transit, map_version FROM shard", &[]).await?;
+    let row = rows.first().ok_or_else(|| shard.unfit("its table `shard` is empty"))?;
+    let set = |column: usize| {
+        row.get::<_, &str>(column).parse().map_err(|_| shard.unfit("its buckets are unreadable"))
+    };
+    Ok(Place { buckets: set(0)?, in_transit: set(1)?, map_version: row.get(2) })
+}
+
+/// Sets it, in the shard's open transaction or in one of its own.
+pub(super) async fn set_place(shard: &Endpoint, place: &Place) -> Result<(), StoreError> {
+    let (buckets, in_transit) = (place.buckets.to_string(), place.in_transit.to_string());
+    let sql = "UPDATE shard SET buckets = $1, in_transit = $2, map_version = $3";
+    shard
+        .query(
+            sql,
+            &[(&buckets, Type::TEXT), (&in_transit, Type::TEXT), (&place.map_version, Type::INT8)],
+        )
+        .await
+        .map(drop)
+}
+
+/// Begins a transaction in which no batch is written.
+async fn hold_up(shard: &Endpoint) -> Result<(), StoreError> {
+    shard
+        .execute(
+            "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0;
+             LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE",
+        )
+        .await
+}
+
+/// Two connections to each shard: one that copies, one that locks.
+pub(super) struct Ends<'a> {
+    pub(super) source: &'a Endpoint,
+    pub(super) source_lock: &'a Endpoint,
+    pub(super) target: &'a Endpoint,
+    pub(super) target_lock: &'a Endpoint,
+}
+
+/// Hands `buckets` over under map version `version`; for how long batches were held up.
+pub(super) async fn switch(
+    ends: &Ends<'_>,
+    buckets: &BucketSet,
+    version: i64,
+) -> Result<Duration, StoreError> {
+    let Ends { source, source_lock, target, target_lock } = ends;
+    hold_up(target_lock).await?;
+    let began = Instant::now();
+    hold_up(source_lock).await?;
+    let mut round = 0;
+    while copy::changes(source, target, buckets).await? > 0 {
+        round += 1;
+        if round == ROUNDS_MAX {
+            return Err(source.unfit(
+                "rows of the moving buckets change faster than they can be carried over: somebody \
+                 else than the projector writes them",
+            ));
+        }
+    }
+    set_back(source_lock, target_lock).await?;
+    let now = place(target_lock).await?;
+    let taken = Place {
+        buckets: now.buckets.union(buckets),
+        in_transit: now.in_transit.difference(buckets),
+        map_version: version,
+    };
+    set_place(target_lock, &taken).await?;
+    target_lock.execute("COMMIT").await?;
+    let_go_of(source_lock, buckets, version).await?;
+    source_lock.execute("COMMIT").await?;
+    Ok(began.elapsed())
+}
+
+/// The source's part alone, for a switch that was interrupted after the target's.
+pub(super) async fn finish(
+    source: &Endpoint,
+    buckets: &BucketSet,
+    version: i64,
+) -> Result<(), StoreError> {
+    hold_up(source).await?;
+    let_go_of(source, buckets, version).await?;
+    source.execute("COMMIT").await
+}
+
+async fn let_go_of(source: &Endpoint, buckets: &BucketSet, version: i64) -> Result<(), StoreError> {
+    let now = place(source).await?;
+    let left = Place {
+        buckets: now.buckets.difference(buckets),
+        in_transit: now.in_transit.union(buckets),
+        map_version: version,
+    };
+    set_place(source, &left).await
+}
+
+/// Sets the target's checkpoints back to the source's where they are ahead.
+async fn set_back(source: &Endpoint, target: &Endpoint) -> Result<(), StoreError> {
+    let rows = source.query("SELECT partition, sequence FROM checkpoints", &[]).await?;
+    let partitions: Vec<i16> = rows.iter().map(|row| row.get(0)).collect();
+    let sequences: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
+    let sql = "UPDATE checkpoints SET sequence = s.sequence
+               FROM unnest($1, $2) AS s (partition, sequence)
+               WHERE checkpoints.partition = s.partition AND checkpoints.sequence > s.sequence";
+    target
+        .query(sql, &[(&partitions, Type::INT2_ARRAY), (&sequences, Type::INT8_ARRAY)])
+        .await
+        .map(drop)
+}
