@@ -2,59 +2,22 @@
 
 mod support;
 
-use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use serde_json::json;
 use support::http::Client;
-use support::{doorbuster, token, verify_and_audit, wait_until};
-
-/// One role in a process of its own, ended at the end.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a role and waits for the log line that says `message`; its `address`, if it has one.
-fn start(data: &Path, arguments: &[&str], message: &str) -> (Process, Option<SocketAddr>) {
-    let mut child = doorbuster()
-        .args(arguments)
-        .args(["--admin", "off", "--log-format", "json", "--data"])
-        .arg(data)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let process = Process(child);
-    let mut seen = Vec::new();
-    let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-        let is_it = entry["message"] == message;
-        seen.push(line);
-        is_it.then_some(entry)
-    });
-    let entry = found.unwrap_or_else(|| panic!("{arguments:?} never said `{message}`: {seen:#?}"));
-    // Read on, so that the process never waits for somebody to read.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (process, entry["address"].as_str().and_then(|text| text.parse().ok()))
-}
+use support::role::Role;
+use support::{token, verify_and_audit, wait_until};
 
 #[test]
 fn a_sale_survives_the_death_of_each_role() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
-    let (engine, address) =
-        start(&data, &["engine", "--cores", "1", "--engine-listen", "127.0.0.1:0"], "listening");
-    let core = address.expect("the engine listens").to_string();
+    let engine = ["engine", "--cores", "1", "--engine-listen", "127.0.0.1:0"];
+    let engine = Role::start(&data, &engine, "listening");
+    let core = engine.address.expect("the engine listens").to_string();
     let edge = ["edge", "--engine", &core, "--http", "127.0.0.1:0"];
-    let (edge, address) = start(&data, &edge, "the edge listens");
-    let http = address.expect("the edge listens");
-    let (projector, _) = start(&data, &["project", "--engine", &core], "projecting");
+    let edge = Role::start(&data, &edge, "the edge listens");
+    let http = edge.address.expect("the edge listens");
+    let projector = Role::start(&data, &["project", "--engine", &core], "projecting");
     let (ann, admin) = (token(&data, "ann", false), token(&data, "ops", true));
     wait_until("the edge is ready", || {
         Client::connect(http).call("GET", "/ready", None, None).status == 200
@@ -67,7 +30,7 @@ fn a_sale_survives_the_death_of_each_role() {
     // The projector dies: the sale goes on, and the next one catches up.
     drop(projector);
     assert_eq!(client.buy("lamp", &ann, None, false).status, 201);
-    let (_projector, _) = start(&data, &["project", "--engine", &core], "projecting");
+    let _projector = Role::start(&data, &["project", "--engine", &core], "projecting");
 
     // The engine dies: the edge says so and finds the next one.
     drop(engine);
@@ -76,8 +39,8 @@ fn a_sale_survives_the_death_of_each_role() {
     });
     let answer = client.buy("lamp", &ann, Some("k"), false);
     assert_eq!((answer.status, answer.code()), (503, "unavailable"), "{answer:?}");
-    let (_engine, _) =
-        start(&data, &["engine", "--cores", "1", "--engine-listen", &core], "listening");
+    let engine = ["engine", "--cores", "1", "--engine-listen", &core];
+    let _engine = Role::start(&data, &engine, "listening");
     wait_until("the edge is ready again", || {
         Client::connect(http).call("GET", "/ready", None, None).status == 200
     });

@@ -5,13 +5,18 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 pub mod http;
+pub mod load;
+pub mod metrics;
 pub mod readme;
+pub mod role;
+pub mod shards;
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test says that it hangs. Nothing is measured with it.
@@ -63,6 +68,9 @@ pub struct Server {
     pub admin: SocketAddr,
     /// The cores of its engine.
     pub engine: Vec<SocketAddr>,
+    /// The line of JSON that told so.
+    pub banner: String,
+    lines: Arc<Mutex<Vec<String>>>,
     data: PathBuf,
 }
 
@@ -91,13 +99,7 @@ impl Server {
             let _ = child.stderr.take().expect("piped").read_to_string(&mut errors);
             panic!("doorbuster serve did not start ({status}):\n{errors}");
         }
-        // What it logs is passed on, so that a failing test shows it.
-        let errors = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                eprintln!("    {line}");
-            }
-        });
+        let lines = keep_lines(child.stderr.take().expect("piped"));
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
         Self {
@@ -105,6 +107,8 @@ impl Server {
             http: address(&ready["http"]).expect("an address"),
             admin: address(&ready["admin"]).expect("an address"),
             engine: ready["engine"].as_array().expect("cores").iter().filter_map(address).collect(),
+            banner: line,
+            lines,
             data: data.to_owned(),
         }
     }
@@ -116,6 +120,11 @@ impl Server {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.lines.lock().expect("nobody panics with it").join("\n")
     }
 
     /// Ends it at once, as a power cut would.
@@ -186,6 +195,19 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Reads what a process logs as it comes: kept, and passed on, so that a failing test shows it.
+pub fn keep_lines(errors: ChildStderr) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            eprintln!("    {line}");
+            kept.lock().expect("nobody panics with it").push(line);
+        }
+    });
+    lines
 }
 
 /// A bearer token, printed by the binary.

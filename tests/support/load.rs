@@ -1,0 +1,55 @@
+//! Buyers on a thread of their own, and the list of what they were promised.
+
+use super::token_secret;
+use doorbuster_loadgen::journal::{self, Entry};
+use doorbuster_loadgen::{Amount, Credentials, Plan, Progress, Report, Target};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A load that goes on until it is stopped.
+pub struct Load {
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    list: PathBuf,
+    thread: JoinHandle<Report>,
+}
+
+impl Load {
+    /// Starts it: buyers of every product, as `change` says.
+    pub fn start(http: SocketAddr, data: &Path, change: impl FnOnce(&mut Plan)) -> Self {
+        let list = data.with_extension("acknowledged.jsonl");
+        let mut plan = Plan {
+            amount: Amount::Duration(Duration::from_secs(3_600)),
+            credentials: Credentials::secret(&token_secret(data)),
+            journal: Some(list.clone()),
+            ..Plan::new(Target::http(http))
+        };
+        change(&mut plan);
+        let progress = Arc::new(Progress::default());
+        let thread = {
+            let progress = Arc::clone(&progress);
+            std::thread::spawn(move || {
+                doorbuster_loadgen::run(plan, progress).unwrap_or_else(|error| panic!("{error}"))
+            })
+        };
+        Self { progress, list, thread }
+    }
+
+    /// Whether it still goes on.
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Stops it: the report, which must be clean, and what was acknowledged.
+    pub fn stop(self) -> (Report, Vec<Entry>) {
+        self.progress.stop();
+        let report = self.thread.join().expect("no panic");
+        assert!(report.is_clean(), "{report}");
+        let acknowledged = journal::read(&self.list).expect("the list of acknowledged orders");
+        eprintln!("{} orders, {} acknowledgements", report.accepted, acknowledged.len());
+        (report, acknowledged)
+    }
+}
