@@ -224,7 +224,8 @@ pub fn batches(steps: &[Step], random: &mut fastrand::Rng, steps_max: usize) -> 
             let before = Sequence::new(step.sequence.get() - 1);
             let last = done.insert(step.partition, step.sequence);
             assert!(last.is_none_or(|last| last == before), "a history is dense");
-            changes_of(step.partition, step.sequence, step.event.clone(), &mut batch.changes);
+            let Step { partition, sequence, ref event } = *step;
+            changes_of(partition, sequence, event.clone(), &batch.buckets, &mut batch.changes);
             let known = batch.advances.iter_mut().find(|known| known.partition == step.partition);
             match known {
                 Some(advance) => advance.through = step.sequence,

@@ -1,5 +1,9 @@
 //! From events to changes of rows. A pure function, and the only place that knows both.
 //!
+//! A shard takes changes of the orders in its buckets and of every product; the rest is left out
+//! before a row is built. Lines are numbered as if nothing were left out, so that a change has one
+//! name on every shard.
+//!
 //! | event | changes |
 //! |---|---|
 //! | placed, queued | a new order, pending or queued |
@@ -11,10 +15,13 @@
 //! | acknowledged | none |
 //!
 //! An event that cannot be read (a newer engine made it) becomes a change that the store turns into
-//! a dead letter: its length stands in front of it, so the events after it are not lost with it.
+//! a dead letter: its length stands in front of it, so the events after it are not lost with it. It
+//! may concern any order, so every shard buries it.
 
+use crate::buckets::BucketSet;
 use crate::rows::{OrderItem, OrderRow};
 use crate::store::{Change, RowChange};
+use bytes::Bytes;
 use doorbuster_protocol::event::{Event, Fact, Matched, Released};
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::record::{Malformed, Reader};
@@ -27,19 +34,28 @@ const PREFIX_BYTES: usize = 4;
 
 /// Walks the events of a feed's batch one by one.
 #[derive(Debug)]
-pub(super) struct Decoder<'a> {
+pub(super) struct Decoder {
     pub(super) partition: PartitionId,
+    buckets: BucketSet,
     next: Sequence,
     left: u32,
     /// The time of the last event that could be read; stands in for that of one that cannot.
     at: Timestamp,
-    body: &'a [u8],
+    body: Bytes,
+    /// Bytes of the body that were read.
+    read: usize,
 }
 
-impl<'a> Decoder<'a> {
-    /// `count` events in `body`, the first of which is `first`.
-    pub(super) fn new(partition: PartitionId, first: Sequence, count: u32, body: &'a [u8]) -> Self {
-        Self { partition, next: first, left: count, at: Timestamp::NONE, body }
+impl Decoder {
+    /// `count` events in `body`, the first of which is `first`, for a shard that owns `buckets`.
+    pub(super) const fn new(
+        partition: PartitionId,
+        buckets: BucketSet,
+        first: Sequence,
+        count: u32,
+        body: Bytes,
+    ) -> Self {
+        Self { partition, buckets, next: first, left: count, at: Timestamp::NONE, body, read: 0 }
     }
 
     /// Appends the changes of the next event and returns its sequence and time; `None` after the
@@ -49,19 +65,20 @@ impl<'a> Decoder<'a> {
         changes: &mut Vec<Change>,
     ) -> Result<Option<(Sequence, Timestamp)>, Malformed> {
         if self.left == 0 {
-            return if self.body.is_empty() { Ok(None) } else { Err(Malformed::Oversized) };
+            let is_over = self.read == self.body.len();
+            return if is_over { Ok(None) } else { Err(Malformed::Oversized) };
         }
-        let length = Reader::new(self.body).u32()? as usize + PREFIX_BYTES;
+        let rest = &self.body[self.read..];
+        let length = Reader::new(rest).u32()? as usize + PREFIX_BYTES;
         if length > limits::EVENT_BYTES_MAX {
             return Err(Malformed::Oversized);
         }
-        let (record, rest) = self.body.split_at_checked(length).ok_or(Malformed::Truncated)?;
-        self.body = rest;
+        let record = rest.get(..length).ok_or(Malformed::Truncated)?;
         let sequence = self.next;
         match Event::decode(&mut Reader::new(record)) {
             Ok(event) => {
                 self.at = event.at;
-                changes_of(self.partition, sequence, event, changes);
+                changes_of(self.partition, sequence, event, &self.buckets, changes);
             }
             Err(error) => changes.push(Change {
                 partition: self.partition,
@@ -74,21 +91,24 @@ impl<'a> Decoder<'a> {
                 },
             }),
         }
+        self.read += length;
         self.left -= 1;
         self.next = sequence.next();
         Ok(Some((sequence, self.at)))
     }
 }
 
-/// Appends what `event` changes, in the order in which it happened.
+/// Appends what `event` changes in the rows of a shard that owns `buckets`, in the order in which it
+/// happened.
 pub(crate) fn changes_of(
     partition: PartitionId,
     sequence: Sequence,
     event: Event,
+    buckets: &BucketSet,
     changes: &mut Vec<Change>,
 ) {
     let at = event.at;
-    let mut sink = Sink { partition, sequence, at, line: 0, changes };
+    let mut sink = Sink { partition, sequence, at, line: 0, buckets, changes };
     match event.fact {
         Fact::Placed(placed) => sink.created(
             &NewOrder {
@@ -142,12 +162,13 @@ struct NewOrder {
     currency: Currency,
 }
 
-/// Numbers the changes of one event.
+/// Numbers the changes of one event, and leaves out those of other shards.
 struct Sink<'a> {
     partition: PartitionId,
     sequence: Sequence,
     at: Timestamp,
     line: u32,
+    buckets: &'a BucketSet,
     changes: &'a mut Vec<Change>,
 }
 
@@ -159,6 +180,10 @@ impl Sink<'_> {
     }
 
     fn created(&mut self, new: &NewOrder, status: OrderStatus, expires_at: Timestamp) {
+        if !self.buckets.holds(new.order) {
+            self.line += 1;
+            return;
+        }
         let NewOrder { order, buyer, product, quantity, unit_price, currency } = *new;
         self.push(RowChange::OrderCreated(OrderRow {
             order,
@@ -176,7 +201,10 @@ impl Sink<'_> {
     }
 
     fn moved(&mut self, order: OrderId, status: OrderStatus, expires_at: Timestamp) {
-        self.push(RowChange::OrderMoved { order, status, expires_at });
+        match self.buckets.holds(order) {
+            true => self.push(RowChange::OrderMoved { order, status, expires_at }),
+            false => self.line += 1,
+        }
     }
 
     fn released(&mut self, released: &Released, status: OrderStatus) {

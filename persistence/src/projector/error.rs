@@ -14,11 +14,13 @@ pub enum ProjectorError {
     Store(#[from] StoreError),
     /// The engine has trimmed events that the store does not have.
     #[error(
-        "partition {partition}: the store wants event {wanted}, but the engine's log begins at \
-         {first}. The store is older than the log reaches back, as after restoring an old backup: \
-         restore one that is newer, or audit what the store lacks before going on with a new store"
+        "partition {partition}: shard {shard} of the store wants event {wanted}, but the engine's log \
+         begins at {first}. The shard is older than the log reaches back, as after restoring an old \
+         backup: restore one that is newer, or audit what it lacks before going on with a new one"
     )]
     Gone {
+        /// The shard's name.
+        shard: String,
         /// The partition.
         partition: PartitionId,
         /// The event after the checkpoint.

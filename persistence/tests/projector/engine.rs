@@ -238,6 +238,8 @@ impl Feed {
                 Ok(Some(ClientMessage::Subscribe { partition, consumer, from })) => {
                     assert_eq!(consumer, 0);
                     self.next[partition.index()] = Some(from.get());
+                    // An empty batch first, as the engine sends it.
+                    self.send(partition, from.get(), &[]);
                 }
                 Ok(Some(ClientMessage::Acknowledge { partition, through, .. })) => {
                     acknowledged.push((partition, through));
@@ -292,20 +294,27 @@ impl Feed {
             }
             _ => {}
         }
-        let mut events: Vec<u8> = log[first - 1..last].concat();
-        if matches!(self.shared.faults, Faults::Torn) {
-            events.pop();
+        let mut events: Vec<Vec<u8>> = log[first - 1..last].to_vec();
+        drop((logs, random));
+        if let (Faults::Torn, Some(torn)) = (self.shared.faults, events.last_mut()) {
+            torn.pop();
         }
+        self.send(partition, first as u64, &events);
+        self.next[index] = Some(last as u64 + 1);
+        true
+    }
+
+    fn send(&mut self, partition: PartitionId, first: u64, events: &[Vec<u8>]) {
+        let durable =
+            self.shared.logs.lock().expect("no panic").partitions[partition.index()].len();
         self.session.batch(&FeedBatch {
             partition,
             epoch: Epoch::FIRST,
-            first: Sequence::new(first as u64),
-            count: (last + 1 - first) as u32,
-            durable: Sequence::new(log.len() as u64),
+            first: Sequence::new(first),
+            count: events.len() as u32,
+            durable: Sequence::new(durable as u64),
             durable_at: Timestamp::NONE,
-            events: &events,
+            events: &events.concat(),
         });
-        self.next[index] = Some(last as u64 + 1);
-        true
     }
 }

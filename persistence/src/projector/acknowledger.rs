@@ -1,0 +1,185 @@
+//! What the engine may forget: for each partition the least of all shards' checkpoints.
+//!
+//! It owns that minimum. Pipelines report what their shard has committed; until every shard has told
+//! where it stands, nothing is acknowledged, so that the engine keeps the log for one that never
+//! came up. Its connections are its own, and say everything anew when they are made anew: a pipeline
+//! that waits for its shard reads no connection, and the others' progress must get through.
+
+use crate::projector::ProjectorConfig;
+use crate::projector::backoff::Backoff;
+use crate::projector::connect::{Unconnected, connect};
+use doorbuster_client::{ClientError, FeedClient};
+use doorbuster_protocol::{PartitionId, Sequence};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// The first and the longest pause between connections.
+const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// What a shard has committed.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// Which shard.
+    pub(super) shard: usize,
+    /// Its checkpoints that moved, or all of them when its pipeline begins: then they may also have
+    /// gone back.
+    pub(super) reached: Vec<(PartitionId, Sequence)>,
+}
+
+/// The events of each partition that all shards have.
+type Least = BTreeMap<PartitionId, Sequence>;
+
+/// Takes reports and acknowledges until nobody reports any more.
+pub(super) async fn acknowledge(
+    config: Arc<ProjectorConfig>,
+    shards: usize,
+    mut reports: mpsc::UnboundedReceiver<Report>,
+) {
+    let least = watch::Sender::new(Least::new());
+    let mut table = Table::new(shards);
+    let mut telling = std::pin::pin!(tell(&config, least.subscribe()));
+    loop {
+        tokio::select! {
+            report = reports.recv() => {
+                let Some(report) = report else { return };
+                table.take(report);
+                while let Ok(report) = reports.try_recv() {
+                    table.take(report);
+                }
+                least.send_if_modified(|known| table.raise(known));
+            }
+            () = &mut telling => unreachable!("it tells for as long as it is asked"),
+        }
+    }
+}
+
+/// Connects to all cores and tells each of them; again and again.
+async fn tell(config: &ProjectorConfig, least: watch::Receiver<Least>) {
+    let (first, longest) = RECONNECT_PAUSES;
+    let mut backoff = Backoff::new(first, longest);
+    // Whoever stops the acknowledger drops it.
+    let (_never, mut stop) = watch::channel(false);
+    loop {
+        match connect(config).await {
+            Ok(clients) => {
+                backoff.reset();
+                let mut cores = JoinSet::new();
+                for client in clients {
+                    cores.spawn(tell_core(client, config.consumer, least.clone()));
+                }
+                if let Some(Ok(error)) = cores.join_next().await {
+                    tracing::debug!(%error, "acknowledgements wait for the engine");
+                }
+            }
+            // Pipelines meet the same errors, and judge them.
+            Err(Unconnected::Lost(error)) => {
+                tracing::debug!(%error, "acknowledgements wait for the engine");
+            }
+            Err(Unconnected::NoAddress | Unconnected::Mixed) => {}
+        }
+        if backoff.wait(&mut stop).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells one core of its partitions until the connection ends.
+async fn tell_core(
+    mut client: FeedClient,
+    consumer: u8,
+    mut least: watch::Receiver<Least>,
+) -> ClientError {
+    let (core, epoch) = (client.map().self_core, client.map().epoch);
+    let mut told = Least::new();
+    loop {
+        let now = least.borrow_and_update().clone();
+        for (partition, through) in now {
+            let is_its = client.map().owner_of(partition) == Some(core);
+            let is_news = told.get(&partition).is_none_or(|told| *told < through);
+            if is_its && is_news && through > Sequence::ZERO {
+                client.acknowledge(partition, consumer, epoch, through);
+                told.insert(partition, through);
+            }
+        }
+        if let Err(error) = client.flush().await {
+            return error;
+        }
+        loop {
+            tokio::select! {
+                changed = least.changed() => match changed {
+                    Ok(()) => break,
+                    // The acknowledger ends, and this with it.
+                    Err(_) => return ClientError::Lost,
+                },
+                item = client.next() => if let Err(error) = item {
+                    return error;
+                },
+            }
+        }
+    }
+}
+
+/// Where every shard stands.
+struct Table {
+    /// By shard; empty until it has told.
+    reached: Vec<Least>,
+}
+
+impl Table {
+    fn new(shards: usize) -> Self {
+        Self { reached: vec![Least::new(); shards] }
+    }
+
+    fn take(&mut self, report: Report) {
+        self.reached[report.shard].extend(report.reached);
+    }
+
+    /// Raises `known` to the least of all shards; says whether that changed anything. What was
+    /// acknowledged once stays so, also when a shard is set back.
+    fn raise(&self, known: &mut Least) -> bool {
+        let Some((first, rest)) = self.reached.split_first() else { return false };
+        let mut is_raised = false;
+        for (&partition, &reached) in first {
+            let mut others = rest.iter().map(|shard| shard.get(&partition));
+            let least = others.try_fold(reached, |least, other| Some(least.min(*other?)));
+            let Some(least) = least else { continue };
+            let known = known.entry(partition).or_default();
+            is_raised |= least > *known;
+            *known = least.max(*known);
+        }
+        is_raised
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_all_shards_counts_and_only_when_all_have_told() {
+        let mut table = Table::new(3);
+        let mut known = Least::new();
+        let mut check = |shard, reached: &[(u16, u64)], expected: &[(u16, u64)]| {
+            let typed = |&(partition, sequence): &(u16, u64)| {
+                (PartitionId::new(partition).expect("in range"), Sequence::new(sequence))
+            };
+            table.take(Report { shard, reached: reached.iter().map(typed).collect() });
+            let before = known.clone();
+            let is_raised = table.raise(&mut known);
+            let now: Vec<_> = known.iter().map(|(id, through)| (id.get(), through.get())).collect();
+            assert_eq!(now, expected, "after {reached:?} of shard {shard}");
+            assert!(!is_raised || before != known);
+        };
+        check(0, &[(0, 5), (1, 9)], &[]);
+        check(2, &[(0, 7), (1, 3)], &[]);
+        check(1, &[(0, 6), (1, 6)], &[(0, 5), (1, 3)]);
+        check(0, &[(0, 8)], &[(0, 6), (1, 3)]);
+        check(2, &[(1, 10)], &[(0, 6), (1, 6)]);
+        // A shard that was set back: what is forgotten is forgotten, and nothing more is.
+        check(1, &[(0, 2), (1, 6)], &[(0, 6), (1, 6)]);
+        check(1, &[(0, 7)], &[(0, 7), (1, 6)]);
+    }
+}
