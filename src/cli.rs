@@ -4,9 +4,11 @@
 //! [`crate::config::settings`]; what belongs to one command alone stands here.
 
 use crate::config::settings::Role;
+use crate::config::stores::{NamedUrl, named_url};
 use crate::config::{self, units};
 use crate::exit;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use doorbuster_persistence::BucketSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ Examples:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything in one process, on an embedded store (the default)
+    /// Everything in one process, by default on an embedded store (the default command)
     #[command(after_help = SERVE_HELP, after_long_help = with_codes(SERVE_HELP))]
     Serve(Serve),
     /// A throwaway sale under real load, watched live, ended by an audit
@@ -57,7 +59,7 @@ pub(crate) enum Command {
     Edge(EdgeSettings),
     /// A projector alone
     #[command(after_help = PROJECT_HELP, after_long_help = with_codes(PROJECT_HELP))]
-    Project(ProjectSettings),
+    Project(Project),
     /// Print a bearer token
     #[command(after_help = TOKEN_HELP, after_long_help = with_codes(TOKEN_HELP))]
     Token(Token),
@@ -86,7 +88,8 @@ const DEMO_HELP: &str = "\
 Examples:
   doorbuster demo --stock 10000 --buyers 200000     every buyer tries once or more
   doorbuster demo --stock 1000 --buyers 50000 --waitlist 5000
-  doorbuster demo --rate 10k --seconds 30 --json    a fixed rate, the summary as JSON";
+  doorbuster demo --rate 10k --seconds 30 --json    a fixed rate, the summary as JSON
+  scripts/postgres run -- doorbuster demo           on four Postgres shards, made for it";
 const ENGINE_HELP: &str = "\
 Examples:
   doorbuster engine --data ./data --engine-listen 127.0.0.1:7400";
@@ -98,7 +101,12 @@ On another machine than the engine's: DOORBUSTER_ENGINE_KEY and DOORBUSTER_TOKEN
 secrets that stand in the engine's data directory (secrets/engine.key, secrets/token.secret).";
 const PROJECT_HELP: &str = "\
 Examples:
-  doorbuster project --engine 127.0.0.1:7400 --data ./data";
+  doorbuster project --engine 127.0.0.1:7400 --data ./data
+  doorbuster project --migrate --store postgres://…@db0/shop --store postgres://…@db1/shop
+  doorbuster project --move-buckets 0-255 --to postgres://…@db2/shop --store postgres://…@db0/shop …
+
+Buckets are moved while sales and projectors run; it ends when the new shard has taken over and the
+old one has let go. Add the new shard to the configuration of every role afterwards.";
 const TOKEN_HELP: &str = "\
 Examples:
   curl -H \"Authorization: Bearer $(doorbuster token --user ann)\" …
@@ -111,7 +119,11 @@ Examples:
 const AUDIT_HELP: &str = "\
 Examples:
   doorbuster audit --data ./data
-  doorbuster audit --data ./data --json | jq .divergences";
+  doorbuster audit --data ./data --json | jq .divergences
+  doorbuster audit --data ./data --repair           set the store right from the log
+  doorbuster audit --data ./data --store postgres://…@db0/shop --store postgres://…@db1/shop
+
+Name every shard of the store. Temporary files, about 400 bytes for each order, go to TMPDIR.";
 const CONFIG_HELP: &str = "\
 Examples:
   doorbuster config init > doorbuster.toml
@@ -193,9 +205,31 @@ pub(crate) struct Demo {
     /// Print the summary as JSON, and no live line
     #[arg(long, env = "DOORBUSTER_DEMO_JSON")]
     pub(crate) json: bool,
+    /// Fill these empty Postgres shards, `[NAME=]postgres://…` once for each, instead of a SQLite file
+    #[arg(long, value_name = "STORE", value_delimiter = ',', env = "DOORBUSTER_DEMO_STORE",
+          hide_env_values = true)]
+    pub(crate) store: Vec<String>,
     /// Keep the data directory and say where it is
     #[arg(long, env = "DOORBUSTER_DEMO_KEEP")]
     pub(crate) keep: bool,
+}
+
+/// `project`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Project {
+    /// Bring the tables of every Postgres shard up to this version, and end
+    #[arg(long, conflicts_with = "move_buckets", env = "DOORBUSTER_PROJECT_MIGRATE")]
+    pub(crate) migrate: bool,
+    /// Move these buckets of buyers to the shard of --to, while sales run, and end
+    #[arg(long, value_name = "RANGES", requires = "to", env = "DOORBUSTER_PROJECT_MOVE_BUCKETS")]
+    pub(crate) move_buckets: Option<BucketSet>,
+    /// The shard that buckets are moved to: one of --store, or a new and empty one
+    #[arg(long, value_name = "[NAME=]URL", requires = "move_buckets", value_parser = named_url,
+          env = "DOORBUSTER_PROJECT_TO", hide_env_values = true)]
+    pub(crate) to: Option<NamedUrl>,
+    /// The settings.
+    #[command(flatten)]
+    pub(crate) settings: ProjectSettings,
 }
 
 /// `token`.
@@ -281,6 +315,15 @@ pub(crate) struct Audit {
     /// Print the findings as JSON
     #[arg(long, env = "DOORBUSTER_AUDIT_JSON")]
     pub(crate) json: bool,
+    /// Set the store right from the log where the two differ, and audit it again. Not while buckets
+    /// are being moved
+    #[arg(long, env = "DOORBUSTER_AUDIT_REPAIR")]
+    pub(crate) repair: bool,
+    /// Let the engine's state machine replay partitions of up to so many orders beside the books; it
+    /// takes about 200 bytes of memory for each
+    #[arg(long, value_name = "N", value_parser = units::count, default_value = "1m",
+          env = "DOORBUSTER_AUDIT_STATE_ORDERS_MAX")]
+    pub(crate) state_orders_max: u64,
     /// The settings.
     #[command(flatten)]
     pub(crate) settings: AuditSettings,

@@ -37,7 +37,8 @@ pub(crate) fn text(partition: PartitionId, logged: &LoggedEvent) -> String {
     line
 }
 
-fn rfc3339(at: Timestamp) -> String {
+/// A time as RFC 3339, in UTC.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     let mut text = Vec::new();
     doorbuster_edge::time::write_rfc3339(at, &mut text);
     String::from_utf8(text).expect("a time is ASCII")

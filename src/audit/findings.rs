@@ -1,6 +1,7 @@
 //! What an audit checks and what it found.
 
-use doorbuster_protocol::{PartitionId, Sequence};
+use super::version::Version;
+use doorbuster_protocol::{OrderId, PartitionId, ProductId, Sequence};
 use std::collections::BTreeMap;
 
 /// One invariant. Each is proven from the events themselves, not from the engine's counters.
@@ -22,17 +23,21 @@ pub(crate) enum Check {
     Holds,
     /// The engine's own state machine comes to the same numbers.
     StateMachine,
-    /// Every order of the log is in the store, and no other, with the same content.
+    /// Every order of the log is on its buyer's shard, and no other, with the same content.
     StoreOrders,
-    /// Every product of the log is in the store with the same terms.
+    /// Every product of the log is on every shard, and no other, with the same content.
     StoreProducts,
-    /// No checkpoint of the store is ahead of the log.
+    /// No checkpoint of the store is ahead of the log, or behind its beginning.
     Checkpoints,
+    /// Every bucket of buyers is owned by one shard.
+    Buckets,
+    /// The store could write every change.
+    DeadLetters,
 }
 
 impl Check {
     /// Every check, in the order of the report.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::History,
         Self::Oversold,
         Self::Balance,
@@ -44,7 +49,28 @@ impl Check {
         Self::StoreOrders,
         Self::StoreProducts,
         Self::Checkpoints,
+        Self::Buckets,
+        Self::DeadLetters,
     ];
+
+    /// Whether it is about the log alone.
+    pub(crate) const fn is_of_log(self) -> bool {
+        match self {
+            Self::History
+            | Self::Oversold
+            | Self::Balance
+            | Self::BuyerLimit
+            | Self::OneOrderPerKey
+            | Self::Waitlist
+            | Self::Holds
+            | Self::StateMachine => true,
+            Self::StoreOrders
+            | Self::StoreProducts
+            | Self::Checkpoints
+            | Self::Buckets
+            | Self::DeadLetters => false,
+        }
+    }
 
     /// Its name in JSON.
     pub(crate) const fn name(self) -> &'static str {
@@ -60,6 +86,8 @@ impl Check {
             Self::StoreOrders => "store-orders",
             Self::StoreProducts => "store-products",
             Self::Checkpoints => "checkpoints",
+            Self::Buckets => "buckets",
+            Self::DeadLetters => "dead-letters",
         }
     }
 
@@ -77,6 +105,8 @@ impl Check {
             Self::StoreOrders => "store rows = the log's orders",
             Self::StoreProducts => "store products = the log's products",
             Self::Checkpoints => "checkpoints ≤ log",
+            Self::Buckets => "every bucket of buyers is on one shard",
+            Self::DeadLetters => "no change lies dead in the store",
         }
     }
 }
@@ -86,12 +116,50 @@ impl Check {
 pub(crate) struct Divergence {
     /// What it contradicts.
     pub(crate) check: Check,
-    /// The partition.
-    pub(crate) partition: PartitionId,
+    /// The partition; `None` when it is about all of them.
+    pub(crate) partition: Option<PartitionId>,
     /// The event at which it shows, when it is one event.
     pub(crate) sequence: Option<Sequence>,
+    /// The order that it is about.
+    pub(crate) order: Option<OrderId>,
+    /// The product that it is about.
+    pub(crate) product: Option<ProductId>,
+    /// The shard on which it shows, when it shows in the store.
+    pub(crate) shard: Option<String>,
+    /// How the log has it; `None` when the log does not have it.
+    pub(crate) log: Option<Version>,
+    /// How the store has it; `None` when the store does not have it.
+    pub(crate) store: Option<Version>,
     /// What was found.
     pub(crate) text: String,
+}
+
+impl Divergence {
+    /// One of the log.
+    pub(crate) fn in_log(
+        check: Check,
+        partition: PartitionId,
+        sequence: Sequence,
+        text: String,
+    ) -> Self {
+        let divergence = Self::in_store(check, String::new(), text);
+        Self { partition: Some(partition), sequence: Some(sequence), shard: None, ..divergence }
+    }
+
+    /// One of a shard.
+    pub(crate) fn in_store(check: Check, shard: String, text: String) -> Self {
+        Self {
+            check,
+            partition: None,
+            sequence: None,
+            order: None,
+            product: None,
+            shard: Some(shard),
+            log: None,
+            store: None,
+            text,
+        }
+    }
 }
 
 /// Divergences kept in full; past it they are only counted, so that a wholly wrong store does not
@@ -112,6 +180,12 @@ impl Findings {
         *self.counts.entry(divergence.check).or_default() += 1;
         if self.divergences.len() < DIVERGENCES_KEPT_MAX {
             self.divergences.push(divergence);
+        }
+    }
+    /// Counts divergences that nobody has in full.
+    pub(crate) fn count_more(&mut self, check: Check, count: u64) {
+        if count > 0 {
+            *self.counts.entry(check).or_default() += count;
         }
     }
     /// Notes that a check was made `times` times.
@@ -140,6 +214,10 @@ impl Findings {
     /// How many divergences there are.
     pub(crate) fn total(&self) -> u64 {
         self.counts.values().sum()
+    }
+    /// Whether the log contradicts itself.
+    pub(crate) fn doubt_the_log(&self) -> bool {
+        Check::ALL.into_iter().any(|check| check.is_of_log() && self.count(check) > 0)
     }
     /// How often a check was made; `None` when it was not made at all.
     pub(crate) fn times(&self, check: Check) -> Option<u64> {

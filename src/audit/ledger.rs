@@ -1,143 +1,245 @@
-//! One partition's books, kept a second time.
+//! One partition's books, kept a second time, event by event.
 //!
-//! The ledger knows nothing of the engine's rules code and shares no structure with it: plain maps,
-//! fed with the events of the log. Each event must be one that could happen in the books as they
-//! stand, and the books must balance after it. What does not fit is a divergence; the ledger then
-//! goes on as the event says, so that one mistake does not hide the next.
+//! The ledger knows nothing of the engine's rules code and shares no structure with it. Each event
+//! must be one that could happen in the books as they stand, and the books must balance after it.
+//! What does not fit is a divergence; the ledger then goes on as the event says, so that one mistake
+//! does not hide the next.
+//!
+//! It remembers products and who waits, but no other order: what an event did to an order goes into
+//! the [`Spills`], and whether it could be done is judged when the events of each order lie side by
+//! side, in [`super::orders`].
 
-use super::account::{Account, Entry};
+use super::account::{Account, Edition};
 use super::findings::{Check, Divergence, Findings};
+use super::letters::Letters;
+use super::order_event::{self, OrderEvent};
+use super::spills::{Marks, Spills};
+use doorbuster_engine::log::inspect::EventReader;
 use doorbuster_engine::state_machine::State;
-use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::event::{Event, Fact, Matched, Placed, Queued, Released, Terms};
 use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{
-    BuyerId, Currency, IdempotencyKey, OrderId, PartitionId, ProductId, Quantity, Sequence,
-    Timestamp, limits,
-};
+use doorbuster_protocol::{Currency, OrderId, PartitionId, ProductId, Sequence, Timestamp, limits};
 use std::collections::HashMap;
 
-/// One partition's books.
+/// One partition's books in the making.
 #[derive(Debug)]
-pub(crate) struct Ledger {
-    partition: PartitionId,
-    first: Sequence,
-    last: Sequence,
+pub(super) struct Ledger<'a> {
+    spills: &'a mut Spills,
+    marks: Marks,
+    letters: &'a mut Letters,
+    /// Units wanted by each order that waits.
+    waiting: HashMap<OrderId, u32>,
     last_at: Timestamp,
-    last_change: Sequence,
-    pub(crate) accounts: HashMap<ProductId, Account>,
-    pub(crate) orders: HashMap<OrderId, Entry>,
-    keys: HashMap<IdempotencyKey, OrderId>,
-    units: HashMap<(ProductId, BuyerId), i64>,
-    pub(crate) findings: Findings,
+    has_opened: bool,
+    books: Books,
 }
 
-impl Ledger {
-    /// Empty books, as before the first event.
-    pub(crate) fn new(partition: PartitionId) -> Self {
+/// What the books say of a partition after the last event.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) partition: PartitionId,
+    /// The first event that was seen.
+    pub(super) first: Sequence,
+    /// The event after which the books were opened, with the balances of a snapshot; zero when they
+    /// begin with the first event of all. What came before it is not judged again.
+    pub(super) opened: Sequence,
+    /// The last event.
+    pub(super) last: Sequence,
+    /// The last event that changes anything outside the engine: not an acknowledgement.
+    pub(super) last_change: Sequence,
+    pub(super) accounts: HashMap<ProductId, Account>,
+    pub(super) findings: Findings,
+}
+
+impl Books {
+    fn new(partition: PartitionId) -> Self {
         Self {
             partition,
             first: Sequence::ZERO.next(),
+            opened: Sequence::ZERO,
             last: Sequence::ZERO,
-            last_at: Timestamp::NONE,
             last_change: Sequence::ZERO,
             accounts: HashMap::new(),
-            orders: HashMap::new(),
-            keys: HashMap::new(),
-            units: HashMap::new(),
             findings: Findings::default(),
         }
     }
+}
 
-    /// Books that open with the balances of a snapshot, for a log whose beginning was trimmed.
-    /// What happened before it is not looked at again.
-    pub(crate) fn opened_with(state: &State) -> Self {
-        let mut ledger = Self::new(state.partition());
-        let opened = state.sequence();
-        ledger.first = opened.next();
-        ledger.last = opened;
-        ledger.last_at = state.last_at();
-        for view in state.products() {
-            ledger.accounts.insert(view.product, Account::opened_with(&view));
+impl EventReader for Ledger<'_> {
+    fn begin(&mut self, first: Sequence, base: &State) {
+        self.spills.rewind(self.marks);
+        self.waiting.clear();
+        self.books = Books::new(self.books.partition);
+        self.books.first = first;
+        self.books.opened = base.sequence();
+        self.books.last = Sequence::new(first.get() - 1);
+        self.last_at = Timestamp::NONE;
+        self.has_opened = false;
+        self.open_with(base);
+    }
+
+    fn event(&mut self, sequence: Sequence, event: &Event) {
+        self.enter(sequence, event);
+    }
+}
+
+impl<'a> Ledger<'a> {
+    /// Empty books, as before the first event.
+    pub(super) fn new(
+        partition: PartitionId,
+        spills: &'a mut Spills,
+        letters: &'a mut Letters,
+    ) -> Self {
+        Self {
+            marks: spills.mark(),
+            spills,
+            letters,
+            waiting: HashMap::new(),
+            last_at: Timestamp::NONE,
+            has_opened: false,
+            books: Books::new(partition),
         }
-        for (product, buyer, units) in state.units_of_buyers() {
-            ledger.units.insert((product, buyer), i64::from(units));
+    }
+
+    /// The books after the last event.
+    pub(super) fn close(mut self) -> Books {
+        self.open_products();
+        self.books
+    }
+
+    /// Takes over the balances of a snapshot.
+    fn open_with(&mut self, base: &State) {
+        for view in base.products() {
+            self.books.accounts.insert(view.product, Account::opened_with(&view));
         }
-        let mut orders: Vec<_> = state.orders().collect();
-        // A waiting order's position is its place in the queue now.
-        orders.sort_by_key(|view| view.position);
-        for view in &orders {
-            ledger.orders.insert(view.order, Entry::opened_with(view, opened));
-            if view.status == OrderStatus::Queued
-                && let Some(account) = ledger.accounts.get_mut(&view.product)
-            {
-                account.queue.push_back(view.order);
-                account.queued += 1;
+        for (product, buyer, units) in base.units_of_buyers() {
+            self.spills.units_of(product, buyer, base.sequence(), i64::from(units), 0);
+        }
+        let mut waiting = Vec::new();
+        for view in base.orders() {
+            self.spills.order(&OrderEvent::opened(&view, base.sequence()));
+            if view.status == OrderStatus::Queued {
+                waiting.push((view.position, view.product, view.order, view.quantity.get()));
             }
         }
-        ledger
+        // A waiting order's position is its place in the queue now.
+        waiting.sort_unstable();
+        for (_, product, order, units) in waiting {
+            if let Some(account) = self.books.accounts.get_mut(&product) {
+                account.queue.push_back(order);
+                account.queued += 1;
+            }
+            self.waiting.insert(order, units);
+        }
     }
 
-    /// The first event that these books saw.
-    pub(crate) fn first(&self) -> Sequence {
-        self.first
-    }
-    /// The last event that these books saw.
-    pub(crate) fn last(&self) -> Sequence {
-        self.last
-    }
-
-    /// The last event that changes anything outside the engine: not an acknowledgement.
-    pub(crate) fn last_change(&self) -> Sequence {
-        self.last_change
-    }
-    /// Orders that ended by being paid.
-    pub(crate) fn paid_orders(&self) -> u64 {
-        self.orders.values().filter(|entry| entry.status() == OrderStatus::Paid).count() as u64
+    /// What products were when the books were opened is what their rows say from then on.
+    fn open_products(&mut self) {
+        if self.has_opened {
+            return;
+        }
+        self.has_opened = true;
+        for (product, account) in &self.books.accounts {
+            self.spills.product(&account.edition(*product, self.books.first));
+        }
     }
 
     /// Enters one event.
-    pub(crate) fn enter(&mut self, sequence: Sequence, event: &Event) {
-        if sequence != self.last.next() {
-            self.diverges(Check::History, sequence, format!("it follows event {}", self.last));
+    fn enter(&mut self, sequence: Sequence, event: &Event) {
+        if sequence != self.books.last.next() {
+            let text = format!("it follows event {}", self.books.last);
+            self.diverges(Check::History, sequence, text);
         }
         if event.at < self.last_at {
             self.diverges(Check::History, sequence, "its time is before that of the last".into());
         }
-        self.last = sequence;
+        self.books.last = sequence;
         self.last_at = event.at;
-        self.findings.looked(Check::History, 1);
+        self.letters.touched_by(self.books.partition, sequence, event);
+        let Self { spills, books, .. } = &mut *self;
+        let limit_of = |product| {
+            books.accounts.get(&product).map_or(0, |account| account.terms.limit_per_buyer)
+        };
+        order_event::each_of(sequence, event, limit_of, |happened| spills.order(&happened));
+        if sequence <= self.books.opened {
+            self.note_change_before_opening(sequence, event);
+            return;
+        }
+        self.open_products();
+        self.books.findings.looked(Check::History, 1);
+        if let Some(product) = self.book(sequence, event) {
+            self.books.last_change = sequence;
+            self.balance(sequence, product);
+        }
+    }
+
+    /// An event that the snapshot has in it already: only when a row changed is news.
+    fn note_change_before_opening(&mut self, sequence: Sequence, event: &Event) {
         let product = match &event.fact {
-            Fact::Placed(placed) => self.placed(sequence, event.at, placed),
-            Fact::Queued(queued) => self.queued(sequence, event.at, queued),
-            Fact::Paid { order, product, quantity } => {
-                self.paid(sequence, event.at, *order, *product, *quantity)
+            Fact::Defined { product, .. }
+            | Fact::Restocked { product, .. }
+            | Fact::Withdrawn { product, .. }
+            | Fact::StateSet { product, .. } => product,
+            Fact::Acknowledged { .. } => return,
+            Fact::Placed(_)
+            | Fact::Queued(_)
+            | Fact::Paid { .. }
+            | Fact::Cancelled(_)
+            | Fact::Expired(_) => {
+                self.books.last_change = sequence;
+                return;
             }
-            Fact::Cancelled(released) => {
-                self.released(sequence, event.at, released, OrderStatus::Cancelled)
+        };
+        self.books.last_change = sequence;
+        if let Some(account) = self.books.accounts.get_mut(product) {
+            account.changed = (sequence, event.at);
+        }
+    }
+
+    /// Enters what the event did to its product; `None` when it did nothing to any.
+    fn book(&mut self, sequence: Sequence, event: &Event) -> Option<ProductId> {
+        let at = event.at;
+        let product = match &event.fact {
+            Fact::Placed(placed) => {
+                self.placed(sequence, at, placed);
+                placed.product
             }
-            Fact::Expired(released) => {
-                self.released(sequence, event.at, released, OrderStatus::Expired)
+            Fact::Queued(queued) => {
+                self.queued(sequence, at, queued);
+                queued.product
+            }
+            Fact::Paid { product, quantity, .. } => {
+                if let Some(account) = self.books.accounts.get_mut(product) {
+                    account.held -= i64::from(quantity.get());
+                    account.sold += i64::from(quantity.get());
+                }
+                *product
+            }
+            Fact::Cancelled(released) | Fact::Expired(released) => {
+                self.released(released);
+                self.matched(sequence, released.product, &released.matched);
+                released.product
             }
             Fact::Defined { product, terms, matched } => {
-                self.defined(sequence, *product, terms);
+                self.defined(sequence, at, *product, terms);
                 self.matched(sequence, *product, matched);
                 *product
             }
             Fact::Restocked { product, units, matched } => {
-                self.stock_moved(sequence, *product, i64::from(*units));
+                self.stock_moved(sequence, at, *product, i64::from(*units));
                 self.matched(sequence, *product, matched);
                 *product
             }
             Fact::Withdrawn { product, units } => {
-                self.stock_moved(sequence, *product, -i64::from(*units));
+                self.stock_moved(sequence, at, *product, -i64::from(*units));
                 *product
             }
             Fact::StateSet { product, state } => {
-                match self.accounts.get_mut(product) {
+                match self.books.accounts.get_mut(product) {
                     Some(account) => account.state = *state,
                     None => self.unknown_product(sequence, *product),
                 }
+                self.changed(sequence, at, *product);
                 *product
             }
             Fact::Acknowledged { through, .. } => {
@@ -145,191 +247,107 @@ impl Ledger {
                     let text = format!("it acknowledges event {through}, which comes later");
                     self.diverges(Check::History, sequence, text);
                 }
-                return;
+                return None;
             }
         };
-        self.last_change = sequence;
-        self.balance(sequence, product);
+        Some(product)
     }
 
-    fn placed(&mut self, sequence: Sequence, at: Timestamp, placed: &Placed) -> ProductId {
+    fn placed(&mut self, sequence: Sequence, at: Timestamp, placed: &Placed) {
         let units = i64::from(placed.quantity.get());
         self.check_sale(sequence, at, placed.product, placed.unit_price, placed.currency);
-        if let Some(head) = self.head(placed.product) {
+        self.check_name(sequence, placed.order);
+        if let Some((head, _)) = self.head(placed.product) {
             let text = format!("order {} overtook {head}, which was waiting", placed.order);
-            self.diverges(Check::Waitlist, sequence, text);
+            self.diverges_at(Check::Waitlist, sequence, placed.order, text);
         }
-        self.findings.looked(Check::Waitlist, 1);
+        self.books.findings.looked(Check::Waitlist, 1);
         if placed.expires_at <= at {
             self.diverges(Check::Holds, sequence, "the hold has no duration".into());
         }
-        self.open(
-            sequence,
-            placed.order,
-            Entry {
-                product: placed.product,
-                buyer: placed.buyer,
-                key: placed.key,
-                quantity: placed.quantity,
-                unit_price: placed.unit_price,
-                currency: placed.currency,
-                created_at: at,
-                expires_at: placed.expires_at,
-                created: sequence,
-                held: sequence,
-                ended: (Sequence::ZERO, OrderStatus::Pending, Timestamp::NONE),
-            },
-        );
-        if let Some(account) = self.accounts.get_mut(&placed.product) {
+        if let Some(account) = self.books.accounts.get_mut(&placed.product) {
             account.available -= units;
             account.held += units;
         }
-        placed.product
     }
 
-    fn queued(&mut self, sequence: Sequence, at: Timestamp, queued: &Queued) -> ProductId {
+    fn queued(&mut self, sequence: Sequence, at: Timestamp, queued: &Queued) {
         self.check_sale(sequence, at, queued.product, queued.unit_price, queued.currency);
-        self.open(
-            sequence,
-            queued.order,
-            Entry {
-                product: queued.product,
-                buyer: queued.buyer,
-                key: queued.key,
-                quantity: queued.quantity,
-                unit_price: queued.unit_price,
-                currency: queued.currency,
-                created_at: at,
-                expires_at: Timestamp::NONE,
-                created: sequence,
-                held: Sequence::ZERO,
-                ended: (Sequence::ZERO, OrderStatus::Queued, Timestamp::NONE),
-            },
-        );
-        if let Some(account) = self.accounts.get_mut(&queued.product) {
-            account.queue.push_back(queued.order);
-            account.queued += 1;
-            let (place, capacity) = (account.queued, account.terms.waitlist_capacity);
-            if place != queued.position {
-                let text = format!("place {} was told, it is {place}", queued.position);
-                self.diverges(Check::Waitlist, sequence, text);
-            }
-            if place > capacity {
-                let text = format!("{place} orders wait, the waitlist has {capacity} places");
-                self.diverges(Check::Waitlist, sequence, text);
-            }
+        self.check_name(sequence, queued.order);
+        self.books.findings.looked(Check::Waitlist, 1);
+        self.waiting.insert(queued.order, queued.quantity.get());
+        let Some(account) = self.books.accounts.get_mut(&queued.product) else { return };
+        account.queue.push_back(queued.order);
+        account.queued += 1;
+        let (place, capacity) = (account.queued, account.terms.waitlist_capacity);
+        if place != queued.position {
+            let text = format!("place {} was told, it is {place}", queued.position);
+            self.diverges_at(Check::Waitlist, sequence, queued.order, text);
         }
-        self.findings.looked(Check::Waitlist, 1);
-        queued.product
+        if place > capacity {
+            let text = format!("{place} orders wait, the waitlist has {capacity} places");
+            self.diverges_at(Check::Waitlist, sequence, queued.order, text);
+        }
+        self.forget_who_left(queued.product);
     }
 
-    fn paid(
-        &mut self,
-        sequence: Sequence,
-        at: Timestamp,
-        order: OrderId,
-        product: ProductId,
-        quantity: Quantity,
-    ) -> ProductId {
-        let Some(entry) = self.known(sequence, order, product, quantity) else { return product };
-        if entry.status() != OrderStatus::Pending {
-            let text = format!("order {order} was paid while it was {}", entry.status().as_str());
-            self.diverges(Check::History, sequence, text);
-        }
-        if at >= entry.expires_at {
-            self.diverges(Check::Holds, sequence, format!("order {order} was paid too late"));
-        }
-        self.findings.looked(Check::Holds, 1);
-        self.end(order, sequence, OrderStatus::Paid, at);
-        if let Some(account) = self.accounts.get_mut(&product) {
-            account.held -= i64::from(quantity.get());
-            account.sold += i64::from(quantity.get());
-        }
-        product
-    }
-
-    fn released(
-        &mut self,
-        sequence: Sequence,
-        at: Timestamp,
-        released: &Released,
-        status: OrderStatus,
-    ) -> ProductId {
-        let Released { order, product, quantity, matched } = released;
-        let (order, product) = (*order, *product);
-        if let Some(entry) = self.known(sequence, order, product, *quantity) {
-            let before = entry.status();
-            let may_end = match status {
-                OrderStatus::Expired => before == OrderStatus::Pending,
-                _ => !before.is_final(),
-            };
-            if !may_end {
-                let text = format!("order {order} was {} before", before.as_str());
-                self.diverges(Check::History, sequence, text);
+    fn released(&mut self, released: &Released) {
+        let units = i64::from(released.quantity.get());
+        let was_waiting = self.waiting.remove(&released.order).is_some();
+        if let Some(account) = self.books.accounts.get_mut(&released.product) {
+            if was_waiting {
+                account.queued = account.queued.saturating_sub(1);
+            } else {
+                account.held -= units;
+                account.available += units;
             }
-            if status == OrderStatus::Expired && at < entry.expires_at {
-                self.diverges(Check::Holds, sequence, format!("order {order} expired too early"));
-            }
-            self.findings.looked(Check::Holds, 1);
-            self.end(order, sequence, status, at);
-            let units = i64::from(quantity.get());
-            if let Some(account) = self.accounts.get_mut(&product) {
-                match before {
-                    OrderStatus::Queued => account.queued = account.queued.saturating_sub(1),
-                    _ => {
-                        account.held -= units;
-                        account.available += units;
-                    }
-                }
-            }
-            *self.units.entry((product, entry.buyer)).or_default() -= units;
         }
-        self.matched(sequence, product, matched);
-        product
     }
 
     /// The orders that an event served must be the heads of the queue, one after the other, and the
     /// event must not stop while the next one fits.
     fn matched(&mut self, sequence: Sequence, product: ProductId, matched: &Matched) {
         for order in &matched.orders {
-            let head = self.head(product);
+            let head = self.head(product).map(|(head, _)| head);
             if head != Some(*order) {
                 let text = match head {
                     Some(head) => format!("order {order} was served before {head}"),
                     None => format!("order {order} was served, but nobody waits"),
                 };
-                self.diverges(Check::Waitlist, sequence, text);
+                self.diverges_at(Check::Waitlist, sequence, *order, text);
             }
-            if let Some(entry) = self.orders.get_mut(order) {
-                entry.held = sequence;
-                entry.expires_at = matched.expires_at;
-                let units = i64::from(entry.quantity.get());
-                if let Some(account) = self.accounts.get_mut(&product) {
-                    account.available -= units;
-                    account.held += units;
-                    account.queued = account.queued.saturating_sub(1);
-                    account.served_from_waitlist += 1;
+            let Some(units) = self.waiting.remove(order) else { continue };
+            if let Some(account) = self.books.accounts.get_mut(&product) {
+                account.available -= i64::from(units);
+                account.held += i64::from(units);
+                account.queued = account.queued.saturating_sub(1);
+                account.served_from_waitlist += 1;
+            }
+        }
+        self.books.findings.looked(Check::Waitlist, matched.orders.len() as u64);
+    }
+
+    fn defined(&mut self, sequence: Sequence, at: Timestamp, product: ProductId, terms: &Terms) {
+        match self.books.accounts.get_mut(&product) {
+            None => {
+                self.books.accounts.insert(product, Account::new(*terms, sequence, at));
+            }
+            Some(account) => {
+                let had = account.terms;
+                account.available += i64::from(terms.stock) - i64::from(had.stock);
+                account.terms = *terms;
+                account.was_limited |= terms.limit_per_buyer > 0;
+                if had.currency != terms.currency {
+                    let text = "the currency of a product changed".to_owned();
+                    self.diverges(Check::History, sequence, text);
                 }
             }
         }
-        self.findings.looked(Check::Waitlist, matched.orders.len() as u64);
+        self.changed(sequence, at, product);
     }
 
-    fn defined(&mut self, sequence: Sequence, product: ProductId, terms: &Terms) {
-        let Some(account) = self.accounts.get_mut(&product) else {
-            self.accounts.insert(product, Account::new(*terms));
-            return;
-        };
-        let had = account.terms;
-        account.available += i64::from(terms.stock) - i64::from(had.stock);
-        account.terms = *terms;
-        if had.currency != terms.currency {
-            self.diverges(Check::History, sequence, "the currency of a product changed".into());
-        }
-    }
-
-    fn stock_moved(&mut self, sequence: Sequence, product: ProductId, units: i64) {
-        let Some(account) = self.accounts.get_mut(&product) else {
+    fn stock_moved(&mut self, sequence: Sequence, at: Timestamp, product: ProductId, units: i64) {
+        let Some(account) = self.books.accounts.get_mut(&product) else {
             return self.unknown_product(sequence, product);
         };
         account.available += units;
@@ -338,15 +356,25 @@ impl Ledger {
             Ok(stock) if stock <= limits::STOCK_MAX => account.terms.stock = stock,
             _ => self.diverges(Check::Balance, sequence, format!("the stock became {stock}")),
         }
+        self.changed(sequence, at, product);
+    }
+
+    /// The row of the product says something else from here on.
+    fn changed(&mut self, sequence: Sequence, at: Timestamp, product: ProductId) {
+        if let Some(account) = self.books.accounts.get_mut(&product) {
+            account.changed = (sequence, at);
+            let edition: Edition = account.edition(product, self.books.first);
+            self.spills.product(&edition);
+        }
     }
 
     /// What must hold for a product after every event that touches it.
     fn balance(&mut self, sequence: Sequence, product: ProductId) {
-        let Some(account) = self.accounts.get(&product) else { return };
+        let Some(account) = self.books.accounts.get(&product) else { return };
         let Account { available, held, sold, queued, .. } = *account;
         let stock = i64::from(account.terms.stock);
-        self.findings.looked(Check::Oversold, 1);
-        self.findings.looked(Check::Balance, 1);
+        self.books.findings.looked(Check::Oversold, 1);
+        self.books.findings.looked(Check::Balance, 1);
         if sold > stock || sold + held > stock {
             let text = format!("{sold} sold and {held} held of {stock}");
             self.diverges(Check::Oversold, sequence, text);
@@ -355,14 +383,10 @@ impl Ledger {
             let text = format!("{held} held + {sold} sold + {available} available of {stock}");
             self.diverges(Check::Balance, sequence, text);
         }
-        if queued == 0 {
-            return;
-        }
-        let wanted = self
-            .head(product)
-            .and_then(|head| self.orders.get(&head))
-            .map(|entry| i64::from(entry.quantity.get()));
-        if wanted.is_some_and(|wanted| wanted <= available) {
+        if queued > 0
+            && let Some((_, wanted)) = self.head(product)
+            && i64::from(wanted) <= available
+        {
             let text = format!("{available} units are free and the head of the waitlist waits");
             self.diverges(Check::Waitlist, sequence, text);
         }
@@ -377,110 +401,55 @@ impl Ledger {
         unit_price: u64,
         currency: Currency,
     ) {
-        let Some(account) = self.accounts.get(&product) else {
+        let Some(account) = self.books.accounts.get(&product) else {
             return self.unknown_product(sequence, product);
         };
-        let Account { terms, state, .. } = account;
-        let wrong = if (unit_price, currency) != (terms.price, terms.currency) {
-            Some("the price is not the product's")
-        } else if *state == SaleState::Paused {
-            Some("the sale is paused")
-        } else if at < terms.opens_at {
-            Some("the sale is not open yet")
-        } else if terms.closes_at.some().is_some_and(|closes_at| at >= closes_at) {
-            Some("the sale is over")
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = account.why_not_on_sale(at, unit_price, currency) {
             self.diverges(Check::History, sequence, wrong.to_owned());
         }
     }
 
-    fn open(&mut self, sequence: Sequence, order: OrderId, entry: Entry) {
+    fn check_name(&mut self, sequence: Sequence, order: OrderId) {
         let names_itself = order.is_sound()
-            && order.partition() == self.partition
+            && order.partition() == self.books.partition
             && order.sequence_bits() == sequence.get() & ((1 << 40) - 1);
         if !names_itself {
-            self.diverges(Check::History, sequence, format!("{order} is not this event's order"));
-        }
-        self.check_key(sequence, order, &entry);
-        let units = self.units.entry((entry.product, entry.buyer)).or_default();
-        *units += i64::from(entry.quantity.get());
-        let has = *units;
-        let limit = self.accounts.get(&entry.product).map_or(0, |it| it.terms.limit_per_buyer);
-        if limit > 0 && has > i64::from(limit) {
-            let text = format!("buyer {} has {has} units, the limit is {limit}", entry.buyer);
-            self.diverges(Check::BuyerLimit, sequence, text);
-        }
-        self.findings.looked(Check::BuyerLimit, 1);
-        if self.orders.insert(order, entry).is_some() {
-            self.diverges(Check::History, sequence, format!("order {order} was made twice"));
+            let text = format!("{order} is not this event's order");
+            self.diverges_at(Check::History, sequence, order, text);
         }
     }
 
-    /// A key may come again once it has been forgotten, a day after its order came to its end.
-    fn check_key(&mut self, sequence: Sequence, order: OrderId, entry: &Entry) {
-        if entry.key.is_none() {
-            return;
-        }
-        self.findings.looked(Check::OneOrderPerKey, 1);
-        let Some(earlier) = self.keys.insert(entry.key, order) else { return };
-        let forgotten = self.orders.get(&earlier).is_some_and(|earlier| {
-            let (ended, _, ended_at) = earlier.ended;
-            let age = entry.created_at.micros_since(ended_at);
-            ended != Sequence::ZERO && age >= limits::KEY_RETENTION_US
-        });
-        if !forgotten {
-            let text = format!("one key made the orders {earlier} and {order}");
-            self.diverges(Check::OneOrderPerKey, sequence, text);
-        }
-    }
-
-    fn end(&mut self, order: OrderId, sequence: Sequence, status: OrderStatus, at: Timestamp) {
-        if let Some(entry) = self.orders.get_mut(&order) {
-            entry.ended = (sequence, status, at);
-        }
-    }
-
-    fn known(
-        &mut self,
-        sequence: Sequence,
-        order: OrderId,
-        product: ProductId,
-        quantity: Quantity,
-    ) -> Option<Entry> {
-        let entry = self.orders.get(&order).copied();
-        match entry {
-            None => self.diverges(Check::History, sequence, format!("order {order} is unknown")),
-            Some(entry) if entry.product != product || entry.quantity != quantity => {
-                let text = format!("order {order} has another product or quantity");
-                self.diverges(Check::History, sequence, text);
-            }
-            Some(_) => {}
-        }
-        entry
-    }
-
-    /// The first order that still waits. Orders that left the queue otherwise are dropped here.
-    fn head(&mut self, product: ProductId) -> Option<OrderId> {
-        let queue = &mut self.accounts.get_mut(&product)?.queue;
+    /// The first order that still waits, and its units. Those that left otherwise go here.
+    fn head(&mut self, product: ProductId) -> Option<(OrderId, u32)> {
+        let queue = &mut self.books.accounts.get_mut(&product)?.queue;
         while let Some(order) = queue.front() {
-            if self.orders.get(order).is_some_and(|it| it.status() == OrderStatus::Queued) {
-                return Some(*order);
+            if let Some(units) = self.waiting.get(order) {
+                return Some((*order, *units));
             }
             queue.pop_front();
         }
         None
     }
 
+    /// Keeps a queue whose head never moves from growing by those behind it who give up.
+    fn forget_who_left(&mut self, product: ProductId) {
+        let Some(account) = self.books.accounts.get_mut(&product) else { return };
+        if account.queue.len() > 64 + 2 * account.queued as usize {
+            account.queue.retain(|order| self.waiting.contains_key(order));
+        }
+    }
+
     fn unknown_product(&mut self, sequence: Sequence, product: ProductId) {
         self.diverges(Check::History, sequence, format!("product {product} was never defined"));
     }
 
-    pub(crate) fn diverges(&mut self, check: Check, sequence: Sequence, text: String) {
-        let partition = self.partition;
-        self.findings.add(Divergence { check, partition, sequence: Some(sequence), text });
+    fn diverges_at(&mut self, check: Check, sequence: Sequence, order: OrderId, text: String) {
+        let divergence = Divergence::in_log(check, self.books.partition, sequence, text);
+        self.books.findings.add(Divergence { order: Some(order), ..divergence });
+    }
+
+    fn diverges(&mut self, check: Check, sequence: Sequence, text: String) {
+        self.books.findings.add(Divergence::in_log(check, self.books.partition, sequence, text));
     }
 }
 

@@ -1,261 +1,227 @@
-//! The audit: replays the log, proves the invariants from the events alone, compares with the
-//! store.
+//! The audit: replays the log, proves the invariants from the events alone, compares with the store,
+//! and sets the store right when it is asked to.
 //!
 //! It trusts neither the engine's counters nor its rules: it keeps books of its own. It works on a
-//! stopped data directory and beside a live engine.
+//! stopped data directory and beside a live engine and a live projector. Its memory does not grow
+//! with the orders: what has to be seen in another order than the log's is sorted in temporary
+//! files.
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`findings`] | what is checked, and what was found |
+//! | [`findings`], [`version`] | what is checked, what was found, and both sides of it |
 //! | [`account`], [`ledger`] | one partition's books, kept a second time from the events |
-//! | [`books_and_rows`] | the books against the rows of the store |
-//! | [`report`] | the findings, for eyes and for programs |
+//! | [`order_event`], [`orders`], [`entry`] | what happened to each order, and its history |
+//! | [`spill`], [`spills`], [`spool`], [`row_bytes`] | sorting and keeping what does not fit into memory |
+//! | [`state_machine`] | the engine's own replay against the books |
+//! | [`shards`], [`letters`] | the store as it was read |
+//! | [`comparison`], [`product_comparison`] | log and shards side by side |
+//! | [`mends`], [`repair_plan`], [`repair`] | what is to be set right, and doing it |
+//! | [`report`], [`repair_report`] | the findings, for eyes and for programs |
 
 mod account;
-mod books_and_rows;
+mod comparison;
+mod entry;
 pub(crate) mod findings;
 mod ledger;
+mod letters;
+mod mends;
+mod order_event;
+mod orders;
+mod product_comparison;
+pub(crate) mod repair;
+mod repair_plan;
+mod repair_report;
 pub(crate) mod report;
+mod row_bytes;
+mod shards;
+mod spill;
+mod spills;
+mod spool;
+mod state_machine;
+pub(crate) mod version;
 
 use crate::exit::{Exit, Failure};
 use crate::roles;
-use books_and_rows::{ProductTerms, Rows};
+use comparison::Comparison;
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::log::LogError;
-use doorbuster_engine::log::inspect::{Inspector, LoggedEvent, Visitor};
-use doorbuster_engine::state_machine::State;
-use doorbuster_persistence::store::PAGE_ROWS_MAX;
-use doorbuster_persistence::{ProductRow, Store, StoreError};
-use doorbuster_protocol::{PartitionId, Sequence};
-use findings::{Check, Divergence};
-use ledger::Ledger;
-use report::Report;
+use doorbuster_engine::log::inspect::Inspector;
+use doorbuster_persistence::Store;
+use doorbuster_protocol::PartitionId;
+use ledger::{Books, Ledger};
+use letters::Letters;
+use mends::Mends;
+use orders::Orders;
+use report::{Report, ShardTotals};
+use shards::{Reading, ShardRows};
+use spills::Spills;
+use std::io;
 use std::path::Path;
 
-/// Audits the data directory at `data`, and the store when there is one.
+/// Orders of a partition up to which the engine's state machine replays its log, too.
+pub(crate) const STATE_ORDERS_MAX: u64 = 1_000_000;
+
+/// Audits the data directory at `data`, and the store when there is one. Nothing is written.
 pub(crate) fn run(data: &Path, store: Option<&dyn Store>) -> Result<Report, Failure> {
+    run_within(data, store, STATE_ORDERS_MAX)
+}
+
+/// The same, with another bound of orders for the state machine.
+pub(crate) fn run_within(
+    data: &Path,
+    store: Option<&dyn Store>,
+    state_orders_max: u64,
+) -> Result<Report, Failure> {
+    look(data, store, state_orders_max).map(|look| look.report)
+}
+
+/// What an audit found, and what it takes to set it right.
+struct Look {
+    report: Report,
+    books: Vec<Books>,
+    letters: Letters,
+    shards: Vec<ShardRows>,
+    mends: Option<Mends>,
+}
+
+fn look(data: &Path, store: Option<&dyn Store>, state_orders_max: u64) -> Result<Look, Failure> {
     let directory = DataDirectory::open_read_only(data)
         .map_err(|error| roles::engine::directory_failure(&error))?;
     let mut report = Report::default();
-    let store = match store {
-        Some(store) if is_claimed(&directory, store)? => Some(store),
-        Some(_) => {
-            report.notes.push("the store is empty: no projector has filled it yet".to_owned());
-            None
-        }
+    let mut letters = Letters::default();
+    let mut shards = match store {
+        Some(store) => read_store(store, &directory, &mut letters, &mut report)?,
         None => {
             report.notes.push("there is no store: only the log was looked at".to_owned());
-            None
+            Vec::new()
         }
     };
-    let mut products = store.map(|_| ProductTerms::new());
-    let mut looked_at = Vec::new();
+    // The log is read after the store: it has everything that the store can have.
+    let mut spills = Spills::new();
+    let mut books = Vec::new();
     for partition in directory.partitions().all() {
-        let rows = store
-            .map(|store| roles::runtime().block_on(Rows::read(store, partition)))
-            .transpose()
-            .map_err(|error| roles::store::failure(&error))?;
-        let books = replay(&directory, partition, rows.as_ref(), &mut report)?;
-        looked_at.extend(rows.map(|rows| (partition, rows.after)));
-        // Terms are comparable only where the store stood still.
-        products = match (products, books) {
-            (Some(mut all), Some(terms)) => {
-                all.extend(terms);
-                Some(all)
-            }
-            _ => None,
+        books.push(read_log(&directory, partition, &mut spills, &mut letters, &mut report)?);
+    }
+    let Spills { orders, products, units } = spills;
+    let room = |error| no_room(&error);
+    let mut orders =
+        orders.finish().and_then(|sorted| Orders::new(sorted, units, &books)).map_err(room)?;
+    let mut mends = None;
+    if shards.is_empty() {
+        while orders.next().map_err(room)?.is_some() {}
+    } else {
+        let compare = || -> io::Result<_> {
+            let mut comparison = Comparison::new(&mut shards, &books, &letters)?;
+            comparison.orders(&mut orders)?;
+            comparison.products(products.finish()?, directory.partitions())?;
+            Ok((comparison.findings, comparison.mends, comparison.older))
         };
-    }
-    if let Some(store) = store {
-        audit_products(&directory, store, products, &looked_at, &mut report)?;
-        audit_dead_letters(store, &mut report)?;
-    }
-    Ok(report)
-}
-
-/// Whether the store holds this directory's results. Another's are no divergence but a mistake.
-fn is_claimed(directory: &DataDirectory, store: &dyn Store) -> Result<bool, Failure> {
-    let identity = roles::runtime()
-        .block_on(store.identity())
-        .map_err(|error| roles::store::failure(&error))?;
-    let Some(identity) = identity else { return Ok(false) };
-    if (identity.directory, identity.partitions) == (directory.id(), directory.partitions()) {
-        return Ok(true);
-    }
-    Err(roles::store::failure(&StoreError::Foreign {
-        stored: format!("{:016x}", identity.directory),
-        given: format!("{:016x}", directory.id()),
-    }))
-}
-
-/// The books of one replay.
-struct Books {
-    ledger: Ledger,
-    /// The event at which the store stands, when it stood still while it was read.
-    still: Option<Sequence>,
-    products: Option<ProductTerms>,
-    had_a_beginning: bool,
-}
-
-impl Books {
-    fn note_products(&mut self) {
-        if self.still == Some(self.ledger.last()) {
-            let terms = self.ledger.accounts.iter().map(|(id, it)| (*id, (it.terms, it.state)));
-            self.products = Some(terms.collect());
-        }
-    }
-}
-
-impl Visitor for Books {
-    fn begin(&mut self, base: &State) {
-        self.had_a_beginning = base.sequence() == Sequence::ZERO;
-        self.ledger = match self.had_a_beginning {
-            true => Ledger::new(base.partition()),
-            false => Ledger::opened_with(base),
-        };
-        self.products = None;
-        self.note_products();
-    }
-
-    fn event(&mut self, logged: &LoggedEvent, _state: &State) {
-        self.ledger.enter(logged.sequence, &logged.event);
-        self.note_products();
-    }
-}
-
-/// Replays one partition, notes what is found, and returns its products at the store's checkpoint.
-fn replay(
-    directory: &DataDirectory,
-    partition: PartitionId,
-    rows: Option<&Rows>,
-    report: &mut Report,
-) -> Result<Option<ProductTerms>, Failure> {
-    let mut books = Books {
-        ledger: Ledger::new(partition),
-        still: rows.filter(|rows| rows.are_still()).map(|rows| rows.after),
-        products: None,
-        had_a_beginning: true,
-    };
-    let (state, log) = Inspector::new(directory, partition)
-        .replay(&mut books)
-        .map_err(|error| log_failure(partition, &error))?;
-    let Books { mut ledger, products, had_a_beginning, .. } = books;
-    if !had_a_beginning {
-        report.notes.push(format!(
-            "partition {partition}: the log begins after event {}, with a snapshot; what came \
-             before was let go of",
-            ledger.first().get() - 1
-        ));
-    }
-    compare_with_state(&mut ledger, partition, &state);
-    let totals = &mut report.totals;
-    if let Some(rows) = rows {
-        books_and_rows::compare(&mut ledger, partition, rows);
-        *totals.store_orders.get_or_insert(0) += rows.orders.len() as u64;
-        // What follows the last change are acknowledgements of the store itself.
-        totals.store_lag += ledger.last_change().get().saturating_sub(rows.after.get());
-    }
-    totals.partitions += 1;
-    totals.events += log.events;
-    totals.ends.push((partition, log.last, log.digest));
-    totals.orders += ledger.orders.len() as u64;
-    let units = |units: i64| u64::try_from(units).unwrap_or(0);
-    for account in ledger.accounts.values() {
-        totals.products += 1;
-        totals.stock += u64::from(account.terms.stock);
-        totals.sold += units(account.sold);
-        totals.held += units(account.held);
-        totals.available += units(account.available);
-        totals.oversold += units(account.sold - i64::from(account.terms.stock));
-        totals.waiting += u64::from(account.queued);
-        totals.served_from_waitlist += account.served_from_waitlist;
-    }
-    totals.paid_orders += ledger.paid_orders();
-    report.findings.merge(ledger.findings);
-    Ok(products)
-}
-
-/// The engine's own state machine must come to the books' numbers.
-fn compare_with_state(ledger: &mut Ledger, partition: PartitionId, state: &State) {
-    let mut found = Vec::new();
-    let mut seen = 0;
-    for view in state.products() {
-        seen += 1;
-        let counted = [view.stock, view.available, view.held, view.sold, view.waitlist_length];
-        let booked = ledger.accounts.get(&view.product).map(|account| {
-            let stock = i64::from(account.terms.stock);
-            [stock, account.available, account.held, account.sold, i64::from(account.queued)]
-        });
-        if booked != Some(counted.map(i64::from)) {
-            found.push(format!(
-                "product {}: stock, available, held, sold, waiting are {counted:?} in the state \
-                 machine and {booked:?} in the books",
-                view.product
+        let (findings, found, older) = compare().map_err(room)?;
+        mends = Some(found);
+        report.findings.merge(findings);
+        if older > 0 {
+            report.notes.push(format!(
+                "{} orders of the store are older than the log: only their shard was looked at",
+                report::grouped(older)
             ));
         }
     }
-    if seen != ledger.accounts.len() {
-        found.push(format!("{seen} products, {} in the books", ledger.accounts.len()));
-    }
-    ledger.findings.looked(Check::StateMachine, seen as u64);
-    for text in found {
-        let sequence = Some(ledger.last());
-        ledger.findings.add(Divergence { check: Check::StateMachine, partition, sequence, text });
-    }
-}
-
-fn audit_products(
-    directory: &DataDirectory,
-    store: &dyn Store,
-    products: Option<ProductTerms>,
-    looked_at: &[(PartitionId, Sequence)],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let (rows, checkpoints) = roles::runtime()
-        .block_on(async { Ok((read_products(store).await?, store.checkpoints().await?)) })
-        .map_err(|error: StoreError| roles::store::failure(&error))?;
-    // The products were read last: by now the store may be past the events that were looked at.
-    let is_still = looked_at.iter().all(|(partition, at)| {
-        checkpoints.iter().any(|now| (now.partition, now.sequence) == (*partition, *at))
-    });
-    let Some(products) = products.filter(|_| is_still) else {
-        report.notes.push("the store moved while it was read: products were not compared".into());
-        return Ok(());
-    };
+    let mut outcome = orders.outcome;
     let partitions = directory.partitions();
-    report.findings.looked(Check::StoreProducts, rows.len() as u64);
-    books_and_rows::compare_products(&products, &rows, |it| partitions.partition_of(it))
-        .into_iter()
-        .for_each(|divergence| report.findings.add(divergence));
-    Ok(())
+    let partition_of = |product| partitions.partition_of(product);
+    let check = || -> io::Result<_> {
+        orders::check_limits(outcome.units.finish()?, &mut outcome.findings, partition_of)?;
+        orders::check_keys(outcome.keys.finish()?, &mut outcome.findings)
+    };
+    check().map_err(room)?;
+    report.findings.merge(outcome.findings);
+    for books in &mut books {
+        report.findings.merge(std::mem::take(&mut books.findings));
+    }
+    report.totals.orders = outcome.orders;
+    report.totals.paid_orders = outcome.paid;
+    sum(&books, &shards, &mut report);
+    let by_partition = &outcome.by_partition;
+    state_machine::compare(&directory, &books, by_partition, state_orders_max, &mut report)?;
+    Ok(Look { report, books, letters, shards, mends })
 }
 
-async fn read_products(store: &dyn Store) -> Result<Vec<ProductRow>, StoreError> {
-    let mut rows: Vec<ProductRow> = Vec::new();
-    loop {
-        let after = rows.last().map(|row| row.product);
-        let page = store.scan_products(after, PAGE_ROWS_MAX).await?;
-        if page.is_empty() {
-            return Ok(rows);
+/// Reads the shards; none when no projector has filled them yet.
+fn read_store(
+    store: &dyn Store,
+    directory: &DataDirectory,
+    letters: &mut Letters,
+    report: &mut Report,
+) -> Result<Vec<ShardRows>, Failure> {
+    match shards::read(store, directory, letters)? {
+        Reading::Empty => {
+            report.notes.push("the store is empty: no projector has filled it yet".to_owned());
+            Ok(Vec::new())
         }
-        rows.extend(page);
+        Reading::Shards(shards, unclaimed) => {
+            for name in unclaimed {
+                report.notes.push(format!("shard {name} is empty: no projector has filled it yet"));
+            }
+            Ok(shards)
+        }
     }
 }
 
-/// What could not be written to the store is missing in it.
-fn audit_dead_letters(store: &dyn Store, report: &mut Report) -> Result<(), Failure> {
-    let letters = roles::runtime()
-        .block_on(store.dead_letters(None, PAGE_ROWS_MAX))
-        .map_err(|error| roles::store::failure(&error))?;
-    for letter in letters {
-        report.findings.add(Divergence {
-            check: Check::StoreOrders,
-            partition: letter.partition,
-            sequence: Some(letter.sequence),
-            text: format!("a dead letter: {}: {}", letter.reason, letter.change),
+/// Keeps the books of one partition.
+fn read_log(
+    directory: &DataDirectory,
+    partition: PartitionId,
+    spills: &mut Spills,
+    letters: &mut Letters,
+    report: &mut Report,
+) -> Result<Books, Failure> {
+    let mut ledger = Ledger::new(partition, spills, letters);
+    let extent = Inspector::new(directory, partition)
+        .read(&mut ledger)
+        .map_err(|error| log_failure(partition, &error))?;
+    let books = ledger.close();
+    report.totals.events += extent.events;
+    if extent.first.get() > 1 {
+        report.notes.push(format!(
+            "partition {partition}: the log begins after event {}, with a snapshot; what came \
+             before was let go of",
+            extent.first.get() - 1
+        ));
+    }
+    Ok(books)
+}
+
+/// The sums of a report, but for those of the orders.
+fn sum(books: &[Books], shards: &[ShardRows], report: &mut Report) {
+    let totals = &mut report.totals;
+    let units = |units: i64| u64::try_from(units).unwrap_or(0);
+    for books in books {
+        totals.partitions += 1;
+        for account in books.accounts.values() {
+            totals.products += 1;
+            totals.stock += u64::from(account.terms.stock);
+            totals.sold += units(account.sold);
+            totals.held += units(account.held);
+            totals.available += units(account.available);
+            totals.oversold += units(account.sold - i64::from(account.terms.stock));
+            totals.waiting += u64::from(account.queued);
+            totals.served_from_waitlist += account.served_from_waitlist;
+        }
+        let windows = shards.iter().map(|shard| shard.windows[books.partition.index()].after);
+        if let Some(behind) = windows.min() {
+            // What follows the last change are acknowledgements of the store itself.
+            totals.store_lag += books.last_change.get().saturating_sub(behind.get());
+        }
+    }
+    for shard in shards {
+        *totals.store_orders.get_or_insert(0) += shard.order_count;
+        totals.shards.push(ShardTotals {
+            name: shard.name.clone(),
+            buckets: shard.buckets.to_string(),
+            orders: shard.order_count,
+            products: shard.product_count,
         });
     }
-    Ok(())
 }
 
 /// What to say when a log cannot be read to its end.
@@ -265,4 +231,13 @@ pub(crate) fn log_failure(partition: PartitionId, error: &LogError) -> Failure {
         _ => Exit::Failure,
     };
     Failure::because(exit, format!("the log of partition {partition} cannot be read"), error)
+}
+
+/// What to say when temporary files cannot be used.
+pub(crate) fn no_room(error: &io::Error) -> Failure {
+    let place = std::env::temp_dir();
+    let what = format!("the audit cannot use temporary files in {}", place.display());
+    Failure::new(Exit::Failure, what)
+        .why(error)
+        .next("free space there, about 400 bytes for each order, or name another place in TMPDIR")
 }

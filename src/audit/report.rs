@@ -1,6 +1,7 @@
 //! The findings of an audit, for eyes and for programs.
 
-use super::findings::{Check, Findings};
+use super::findings::{Check, Divergence, Findings};
+use super::version::Version;
 use doorbuster_protocol::{PartitionId, Sequence};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -23,8 +24,8 @@ pub(crate) struct Totals {
     pub(crate) partitions: u32,
     /// Events replayed.
     pub(crate) events: u64,
-    /// The last event of each partition, and the digest of its state.
-    pub(crate) ends: Vec<(PartitionId, Sequence, u64)>,
+    /// How the log of each partition ends.
+    pub(crate) ends: Vec<End>,
     /// Products.
     pub(crate) products: u64,
     /// Units of stock.
@@ -47,8 +48,35 @@ pub(crate) struct Totals {
     pub(crate) served_from_waitlist: u64,
     /// Orders found in the store; `None` when there is no store.
     pub(crate) store_orders: Option<u64>,
-    /// Events that the store does not have yet, acknowledgements at the end left out.
+    /// Events that the shard that is furthest behind does not have yet, summed over the partitions;
+    /// acknowledgements at the end left out.
     pub(crate) store_lag: u64,
+    /// The shards of the store.
+    pub(crate) shards: Vec<ShardTotals>,
+}
+
+/// How a partition's log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The partition.
+    pub(crate) partition: PartitionId,
+    /// Its last event.
+    pub(crate) last: Sequence,
+    /// The digest of its state then, when the state machine replayed it.
+    pub(crate) digest: Option<u64>,
+}
+
+/// What was found on a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShardTotals {
+    /// Its name.
+    pub(crate) name: String,
+    /// The buckets that it owns.
+    pub(crate) buckets: String,
+    /// Orders on it.
+    pub(crate) orders: u64,
+    /// Products on it.
+    pub(crate) products: u64,
 }
 
 impl Report {
@@ -89,18 +117,19 @@ impl Report {
             grouped(self.totals.oversold),
         );
         text.push_str(&self.checks());
+        for shard in &self.totals.shards {
+            let ShardTotals { name, buckets, orders, products } = shard;
+            let (orders, products) = (grouped(*orders), grouped(*products));
+            let _ = writeln!(
+                text,
+                "  shard {name}: buckets {buckets}, {orders} orders, {products} products"
+            );
+        }
         for note in &self.notes {
             let _ = writeln!(text, "  note: {note}");
         }
         for divergence in self.findings.divergences() {
-            let event = divergence.sequence.map(|it| format!(" event {it}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "  {} · partition {}{event}: {}",
-                divergence.check.name(),
-                divergence.partition,
-                divergence.text
-            );
+            text.push_str(&divergence.lines());
         }
         let total = self.findings.total();
         let kept = self.findings.divergences().len() as u64;
@@ -110,7 +139,8 @@ impl Report {
         text.push_str(match self.is_clean() {
             true => "clean\n",
             false => {
-                "NOT CLEAN: keep a copy of the data directory and of the store, and report it\n"
+                "NOT CLEAN: keep a copy of the data directory and of the store, and report it; \
+                 `audit --repair` sets a store right from a sound log\n"
             }
         });
         text
@@ -130,25 +160,26 @@ impl Report {
                 })
             })
             .collect();
-        let divergences: Vec<_> = self
-            .findings
-            .divergences()
-            .iter()
-            .map(|divergence| {
-                json!({
-                    "check": divergence.check.name(),
-                    "partition": divergence.partition.get(),
-                    "sequence": divergence.sequence.map(Sequence::get),
-                    "text": divergence.text,
-                })
-            })
-            .collect();
+        let divergences: Vec<_> =
+            self.findings.divergences().iter().map(Divergence::json).collect();
         let ends: Vec<_> = totals
             .ends
             .iter()
-            .map(|(partition, last, digest)| {
-                let digest = format!("{digest:016x}");
+            .map(|End { partition, last, digest }| {
+                let digest = digest.map(|digest| format!("{digest:016x}"));
                 json!({ "partition": partition.get(), "last": last.get(), "digest": digest })
+            })
+            .collect();
+        let shards: Vec<_> = totals
+            .shards
+            .iter()
+            .map(|shard| {
+                json!({
+                    "name": shard.name,
+                    "buckets": shard.buckets,
+                    "orders": shard.orders,
+                    "products": shard.products,
+                })
             })
             .collect();
         json!({
@@ -167,11 +198,58 @@ impl Report {
             "servedFromWaitlist": totals.served_from_waitlist,
             "storeOrders": totals.store_orders,
             "storeLagEvents": totals.store_lag,
+            "shards": shards,
             "ends": ends,
             "checks": checks,
             "notes": self.notes,
             "divergenceCount": self.findings.total(),
             "divergences": divergences,
+        })
+    }
+}
+
+impl Divergence {
+    /// For eyes: what it is about, and below it both versions.
+    pub(crate) fn lines(&self) -> String {
+        let mut text = format!("  {}: {}\n", self.place(), self.text);
+        let sides = [("log", &self.log), ("store", &self.store)];
+        // A divergence of the log alone has no sides.
+        if sides.iter().any(|(_, side)| side.is_some()) {
+            for (name, side) in sides {
+                let side = side.as_ref().map_or("nothing".to_owned(), Version::text);
+                let _ = writeln!(text, "      {name:>5}: {side}");
+            }
+        }
+        text
+    }
+
+    fn place(&self) -> String {
+        let mut place = self.check.name().to_owned();
+        let mut add = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                let _ = write!(place, " · {name} {value}");
+            }
+        };
+        add("shard", self.shard.clone());
+        add("partition", self.partition.map(|it| it.to_string()));
+        add("event", self.sequence.map(|it| it.to_string()));
+        add("order", self.order.map(|it| it.to_string()));
+        add("product", self.product.map(|it| it.to_string()));
+        place
+    }
+
+    /// For programs.
+    fn json(&self) -> Value {
+        json!({
+            "check": self.check.name(),
+            "partition": self.partition.map(PartitionId::get),
+            "sequence": self.sequence.map(Sequence::get),
+            "shard": self.shard,
+            "order": self.order.map(|it| it.to_string()),
+            "product": self.product.map(|it| it.to_string()),
+            "log": self.log.as_ref().map(Version::json),
+            "store": self.store.as_ref().map(Version::json),
+            "text": self.text,
         })
     }
 }
