@@ -8,7 +8,7 @@
 -- What this database is. One row, made here, so that a database can be told from another and from
 -- its own copy before anybody claims it.
 CREATE TABLE shard (
-    only            BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only),
+    lone            BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (lone),
     id              UUID NOT NULL DEFAULT gen_random_uuid(),
     name            TEXT,
     cluster         TEXT,
