@@ -10,6 +10,8 @@ pub mod metrics;
 pub mod readme;
 pub mod role;
 pub mod shards;
+pub mod stored;
+pub mod written_log;
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};

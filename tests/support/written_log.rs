@@ -1,0 +1,73 @@
+//! Logs written directly, by the engine's own writer: large ones in little time, and ones that no
+//! engine would write.
+
+use doorbuster_engine::directory::DataDirectory;
+use doorbuster_engine::log::{Log, LogConfig, LogIdentity};
+use doorbuster_engine::storage::{StdDisk, run_immediate};
+use doorbuster_protocol::event::{Event, Fact};
+use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
+
+/// Bytes of events that are written at once.
+const BATCH_BYTES: usize = 3 << 20;
+
+/// The log of one partition of a stopped data directory, to go on with.
+pub struct WrittenLog {
+    log: Log<StdDisk>,
+    events: Vec<u8>,
+    count: u32,
+    at: Timestamp,
+}
+
+impl WrittenLog {
+    /// Goes on after the last event, later than all that were.
+    pub fn open(directory: &DataDirectory, partition: PartitionId) -> Self {
+        let disk = StdDisk::new(directory.partition_path(partition));
+        let identity =
+            LogIdentity { directory: directory.id(), partition, epoch: Epoch::new(1 << 20) };
+        let recovered = run_immediate(Log::recover(disk, identity, LogConfig::default()));
+        let (log, state) = recovered.expect("a sound log");
+        let at = state.last_at().max(Timestamp::from_micros(1_700_000_000_000_000));
+        Self { log, events: Vec::new(), count: 0, at }
+    }
+
+    /// The sequence of the next event.
+    pub fn next(&self) -> Sequence {
+        self.log.durable().plus(u64::from(self.count) + 1)
+    }
+
+    /// The time of the next event.
+    pub fn now(&self) -> Timestamp {
+        self.at.plus_micros(1)
+    }
+
+    /// Writes one more event, a microsecond after the last, whatever it says.
+    pub fn write(&mut self, fact: Fact) -> Sequence {
+        let sequence = self.next();
+        self.at = self.now();
+        Event { at: self.at, fact }.encode(&mut self.events);
+        self.count += 1;
+        if self.events.len() > BATCH_BYTES {
+            self.flush();
+        }
+        sequence
+    }
+
+    fn flush(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        let first = self.log.durable().next();
+        while !self.log.has_room(self.events.len()) {
+            run_immediate(self.log.prepare()).expect("room on the disk");
+        }
+        run_immediate(self.log.append(first, self.count, &self.events)).expect("a good disk");
+        self.events.clear();
+        self.count = 0;
+    }
+
+    /// Makes all of it durable.
+    pub fn close(mut self) {
+        self.flush();
+        run_immediate(self.log.seal()).expect("a good disk");
+    }
+}
