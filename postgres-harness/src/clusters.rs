@@ -58,8 +58,7 @@ impl Clusters {
     /// One test's own, to be stopped, killed and set otherwise.
     pub fn private(options: &Options) -> Self {
         let directory = tempfile::Builder::new().prefix("doorbuster-postgres-").tempdir();
-        // From here on the script's: it deletes the directory when they are stopped.
-        let directory = directory.expect("a temporary directory").keep();
+        let directory = directory.expect("a temporary directory");
         let shards = options.shards.to_string();
         let mut more = vec!["--shards", &shards];
         let replicas = options.replicas.to_string();
@@ -70,8 +69,9 @@ impl Clusters {
         if options.fast {
             more.push("--fast");
         }
-        start(&directory, std::process::id(), &more);
-        Self::read(&directory.join("cluster.json"), true)
+        start(directory.path(), std::process::id(), &more);
+        // From here on the script's, which deletes it when the servers are stopped.
+        Self::read(&directory.keep().join("cluster.json"), true)
     }
 
     fn read(description: &Path, is_private: bool) -> Self {
