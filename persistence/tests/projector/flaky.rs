@@ -1,5 +1,5 @@
 //! A store whose shards are busy or full now and then, before or after they have done what they were
-//! asked.
+//! asked, or away for as long as they are told to be.
 
 use doorbuster_persistence::store::{Page, StoreFuture};
 use doorbuster_persistence::{
@@ -7,32 +7,62 @@ use doorbuster_persistence::{
     ProductCursor, ProductRow, Repair, Shard, Store, StoreError, StoreIdentity, Written,
 };
 use doorbuster_protocol::{BuyerId, OrderId, PartitionId, ProductId, Sequence};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 pub(crate) struct FlakyStore {
     inner: Arc<dyn Store>,
-    shards: Vec<Arc<FlakyShard>>,
+    faults: Arc<Faults>,
+}
+
+struct Faults {
+    /// None: nothing fails by chance.
+    random: Option<Mutex<fastrand::Rng>>,
+    /// Names of the shards that are away.
+    away: Mutex<BTreeSet<String>>,
 }
 
 struct FlakyShard {
     inner: Arc<dyn Shard>,
-    random: Mutex<fastrand::Rng>,
+    faults: Arc<Faults>,
 }
 
 impl FlakyStore {
+    /// Shards that fail by chance.
     pub(crate) fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
-        let shard = |(number, inner)| {
-            let random = Mutex::new(fastrand::Rng::with_seed(seed ^ number));
-            Arc::new(FlakyShard { inner, random })
-        };
-        let shards = (0..).zip(inner.shards()).map(shard).collect();
-        Self { inner, shards }
+        let random = Some(Mutex::new(fastrand::Rng::with_seed(seed)));
+        Self { inner, faults: Arc::new(Faults { random, away: Mutex::default() }) }
+    }
+
+    /// Shards that fail when they are told to.
+    pub(crate) fn steady(inner: Arc<dyn Store>) -> Self {
+        let faults = Faults { random: None, away: Mutex::default() };
+        Self { inner, faults: Arc::new(faults) }
+    }
+
+    pub(crate) fn send_away(&self, shard: &str) {
+        self.faults.away.lock().expect("no panic").insert(shard.into());
+    }
+
+    pub(crate) fn bring_back(&self, shard: &str) {
+        self.faults.away.lock().expect("no panic").remove(shard);
     }
 }
 
 impl FlakyShard {
     fn fails(&self) -> bool {
-        self.random.lock().expect("no panic").u32(..12) == 0
+        let random = self.faults.random.as_ref();
+        random.is_some_and(|random| random.lock().expect("no panic").u32(..12) == 0)
+    }
+
+    fn is_there(&self) -> Result<(), StoreError> {
+        match self.faults.away.lock().expect("no panic").contains(self.inner.name()) {
+            true => {
+                let shard = self.inner.name().to_owned();
+                Err(StoreError::Away { shard, why: "the test says so".into() })
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -40,6 +70,7 @@ impl Shard for FlakyShard {
     fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
         assert!(batch.changes.len() <= 200, "a batch of {} rows", batch.changes.len());
         Box::pin(async move {
+            self.is_there()?;
             if self.fails() {
                 return Err(StoreError::Full { why: "the test says so".into() });
             }
@@ -52,10 +83,13 @@ impl Shard for FlakyShard {
     }
 
     fn claim(&self, identity: StoreIdentity) -> StoreFuture<'_, ()> {
-        if self.fails() {
-            return Box::pin(async { Err(StoreError::Busy { why: "the test says so".into() }) });
-        }
-        self.inner.claim(identity)
+        Box::pin(async move {
+            self.is_there()?;
+            if self.fails() {
+                return Err(StoreError::Busy { why: "the test says so".into() });
+            }
+            self.inner.claim(identity).await
+        })
     }
     fn name(&self) -> &str {
         self.inner.name()
@@ -67,7 +101,10 @@ impl Shard for FlakyShard {
         self.inner.identity()
     }
     fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
-        self.inner.checkpoints()
+        Box::pin(async move {
+            self.is_there()?;
+            self.inner.checkpoints().await
+        })
     }
     fn scan_orders(
         &self,
@@ -98,7 +135,10 @@ impl Shard for FlakyShard {
 
 impl Store for FlakyStore {
     fn shards(&self) -> Vec<Arc<dyn Shard>> {
-        self.shards.iter().map(|shard| Arc::clone(shard) as Arc<dyn Shard>).collect()
+        let flaky = |inner| {
+            Arc::new(FlakyShard { inner, faults: Arc::clone(&self.faults) }) as Arc<dyn Shard>
+        };
+        self.inner.shards().into_iter().map(flaky).collect()
     }
     fn refresh(&self) -> StoreFuture<'_, ()> {
         self.inner.refresh()

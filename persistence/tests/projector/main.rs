@@ -2,6 +2,8 @@
 
 mod engine;
 mod flaky;
+mod several;
+mod sharded;
 
 use doorbuster_persistence::conformance::{
     History, Model, checkpoints, claim, dead_letters, scan_orders,
@@ -64,6 +66,13 @@ impl Running {
     }
 }
 
+/// Waits until something is so. What is waited for tells nobody.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn sqlite(directory: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(directory.join("store.db")).expect("the store opens"))
 }
@@ -90,11 +99,15 @@ async fn assert_complete(store: &dyn Store, model: &Model, logs: &Logs) {
 /// projector that is stopped and started: the rows are those of the events, each once.
 #[tokio::test]
 async fn rows_are_exact_whatever_breaks_off() {
-    let seed = seed();
     let directory = tempfile::tempdir().expect("a temporary directory");
+    assert_exact_whatever_breaks_off(sqlite(directory.path())).await;
+}
+
+async fn assert_exact_whatever_breaks_off(inner: Arc<dyn Store>) {
+    let seed = seed();
     let (logs, model) = history(seed, 8_000);
-    let store: Arc<dyn Store> = Arc::new(FlakyStore::new(sqlite(directory.path()), seed));
-    let engine = Engine::start(logs.clone(), 2, Faults::Random(seed), Arc::clone(&store)).await;
+    let store: Arc<dyn Store> = Arc::new(FlakyStore::new(Arc::clone(&inner), seed));
+    let engine = Engine::start(logs.clone(), 2, Faults::Random(seed), inner).await;
 
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut rows, mut connections) = (0, 0);
@@ -106,8 +119,9 @@ async fn rows_are_exact_whatever_breaks_off() {
         rows += running.metrics.rows();
         connections += running.metrics.connections();
         if complete {
-            let lags: Vec<_> = running.metrics.lag_events().map(|(_, lag)| lag).collect();
-            assert_eq!(lags, [0; PARTITIONS as usize]);
+            // A run that found nothing left to do may not have asked the store yet.
+            let no_lags = [0; PARTITIONS as usize];
+            until(async || running.metrics.lag_events().map(|(_, lag)| lag).eq(no_lags)).await;
             running.stop().await;
             break;
         }
@@ -162,7 +176,8 @@ async fn what_no_waiting_mends_ends_it_with_the_reason() {
 
     let engine = Engine::start(logs.clone(), 1, Faults::Trimmed, Arc::clone(&store)).await;
     let gone = Running::start(&engine, &store).error().await;
-    assert!(matches!(gone, ProjectorError::Gone { .. }), "{gone}");
+    let of_shard = matches!(&gone, ProjectorError::Gone { shard, .. } if shard == "sqlite");
+    assert!(of_shard, "{gone}");
 
     let engine = Engine::start(logs.clone(), 1, Faults::Torn, Arc::clone(&store)).await;
     let unsound = Running::start(&engine, &store).error().await;

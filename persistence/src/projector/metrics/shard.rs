@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// No sequence gets so far.
+const UNKNOWN: u64 = u64::MAX;
 /// A batch that takes longer has its shard count as waiting.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
@@ -74,11 +76,11 @@ pub(in crate::projector) struct ShardMetrics {
     batch_duration_us: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     /// The newest durable event that the engine has told of.
     durable: AtomicU64,
-    /// The last event in the shard, or the first `durable` when that is not known.
+    /// The last event in the shard; while nobody knows, what `durable` was at first, or [`UNKNOWN`].
     written: AtomicU64,
     /// When the oldest event that is not in the shard was decided, in microseconds; 0 when all are.
     waiting_since_us: AtomicU64,
@@ -167,7 +169,12 @@ impl ShardMetrics {
 
     /// The engine has this many partitions.
     pub(in crate::projector) fn follows(&self, partitions: usize) {
-        self.partitions.get_or_init(|| (0..partitions).map(|_| Progress::default()).collect());
+        let unknown = || Progress {
+            durable: AtomicU64::new(0),
+            written: AtomicU64::new(UNKNOWN),
+            waiting_since_us: AtomicU64::new(0),
+        };
+        self.partitions.get_or_init(|| (0..partitions).map(|_| unknown()).collect());
     }
 
     /// The shard stands at these checkpoints, of all partitions.
@@ -215,8 +222,8 @@ impl ShardMetrics {
         at: Timestamp,
     ) {
         let progress = self.of(partition);
-        let before = progress.durable.fetch_max(durable.get(), Ordering::Relaxed);
-        if !self.claimed.load(Ordering::Relaxed) && before == 0 {
+        progress.durable.fetch_max(durable.get(), Ordering::Relaxed);
+        if get(&progress.written) == UNKNOWN {
             progress.written.store(durable.get(), Ordering::Relaxed);
         }
         if progress.lag_events() > 0 {

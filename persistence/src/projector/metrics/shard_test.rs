@@ -62,10 +62,16 @@ fn a_shard_that_was_never_reached_lags_from_the_first_try() {
     let later = now().plus_seconds(50);
     assert!(metrics.lag(later) >= Duration::from_secs(50));
     metrics.follows(1);
-    metrics.told(partition(), Sequence::new(1_000), now());
-    assert_eq!(lag_events(&metrics), 0, "who knows which of them it has");
+    for (first, later) in [(0, 30), (1_000, 1_030)] {
+        let metrics = ShardMetrics::new("a");
+        metrics.away();
+        metrics.follows(1);
+        metrics.told(partition(), Sequence::new(first), now());
+        assert_eq!(lag_events(&metrics), 0, "who knows which of them it has");
+        metrics.told(partition(), Sequence::new(later), now());
+        assert_eq!(lag_events(&metrics), 30);
+    }
     metrics.told(partition(), Sequence::new(1_030), now());
-    assert_eq!(lag_events(&metrics), 30);
     claimed(&metrics, 400);
     assert_eq!(lag_events(&metrics), 630);
     claimed(&metrics, 1_030);
