@@ -213,6 +213,9 @@ impl Sink<'_> {
     }
 
     fn matched(&mut self, matched: &Matched) {
+        // Tens of thousands, now and then: no more room is taken than they need.
+        let held = matched.orders.iter().filter(|order| self.buckets.holds(**order)).count();
+        self.changes.reserve_exact(held);
         for &order in &matched.orders {
             self.moved(order, OrderStatus::Pending, matched.expires_at);
         }

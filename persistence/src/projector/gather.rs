@@ -139,7 +139,10 @@ impl Gathered {
                 self.last_at.push(chunk.last_at);
             }
         }
-        self.batch.changes.append(&mut chunk.changes);
+        match self.batch.changes.is_empty() {
+            true => self.batch.changes = chunk.changes,
+            false => self.batch.changes.append(&mut chunk.changes),
+        }
     }
 }
 

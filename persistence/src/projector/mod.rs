@@ -25,13 +25,15 @@
 //! # Memory
 //!
 //! A shard's rows are in few hands, whatever the backlog, with `B` = `batch_rows_max`: one batch
-//! being written and one gathering (`B` each), a queue (`B`), and a chunk of a tenth of `B` in the
-//! hands of each core's feed. A change is about 250 bytes, so that 10 000 rows are 2.5 MB: below
-//! 9 MB a shard with two cores, and another 2 to 3 MB of frames. An event is never torn apart, and
-//! one that serves a waitlist changes up to 65 536 orders: then each of those hands holds at most
-//! one such event beyond its bound, of which a shard keeps the orders of its buckets. Where one
-//! shard gets all of them that is 5 × 16 MB, and 4 MB frames for each core's feed; four shards
-//! together stay below 160 MB, however the orders are spread.
+//! being written and one gathering (`B` each), a queue (`B`), a chunk of a tenth of `B` that did not
+//! fit, and one in the hands of each core's feed. A change takes 208 bytes and a new order's line 32,
+//! so that 10 000 rows are 2.4 MB: with two cores less than 9 MB a shard, and another 2 to 3 MB of
+//! frames.
+//!
+//! An event is never torn apart, and one that serves a waitlist changes up to 65 536 orders: then
+//! each of those hands holds one such event instead, of which a shard keeps the orders of its
+//! buckets. With two cores that is 6 × 13.6 MB of rows over all shards together, however they are
+//! spread, and at most 24 MB of frames for each shard: 180 MB with four.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -64,7 +66,7 @@ pub use metrics::{BATCH_DURATION_BOUNDS_US, BatchBuckets, ProjectorMetrics, Shar
 
 pub(crate) use decode::changes_of;
 
-use crate::store::Store;
+use crate::store::{Change, Store};
 use backoff::stopped;
 use doorbuster_protocol::handshake::PreSharedKey;
 use pipeline::{Pipeline, PipelineEnd};
@@ -73,6 +75,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+// The arithmetic of memory above stands on it.
+const _: () = assert!(size_of::<Change>() <= 208);
 
 /// What a projector needs to know.
 #[derive(Clone, Debug)]

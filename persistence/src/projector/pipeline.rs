@@ -89,6 +89,9 @@ impl Pipeline {
                 Ok(session) => {
                     let end = self.project(session).await;
                     self.metrics.disconnected();
+                    if matches!(end, SessionEnd::Feed(_)) {
+                        tracing::info!(shard = self.shard.name(), "the engine is lost: dialling");
+                    }
                     end
                 }
                 Err(end) => end,
@@ -114,6 +117,7 @@ impl Pipeline {
             };
             if let Err(error) = judged {
                 self.metrics.away();
+                tracing::error!(shard = self.shard.name(), %error, "the shard cannot go on");
                 return PipelineEnd::Fatal(error);
             }
             if backoff.wait(&mut self.stop).await.is_err() {
@@ -172,6 +176,7 @@ impl Pipeline {
         let mut backoff = Backoff::new(first, longest);
         let mut stop = self.stop.clone();
         let mut is_waiting = false;
+        self.metrics.asked();
         let checkpoints = loop {
             let claimed = match self.shard.claim(identity).await {
                 Ok(()) => self.shard.checkpoints().await,

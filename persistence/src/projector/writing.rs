@@ -52,7 +52,7 @@ impl Writer {
         let Gathered { batch, last_at } = gathered;
         let batch = Arc::new(batch);
         let began = Instant::now();
-        self.metrics.writing();
+        self.metrics.asked();
         let written = self.write_until_it_stands(&batch).await?;
         if written.dead_letters > 0 {
             tracing::error!(

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// No sequence gets so far.
 const UNKNOWN: u64 = u64::MAX;
-/// A batch that takes longer has its shard count as waiting.
+/// What takes longer has its shard count as waiting.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// What one shard's pipeline has counted, at one moment.
@@ -64,8 +64,8 @@ pub(in crate::projector) struct ShardMetrics {
     up: AtomicBool,
     /// Since when the shard does not take what it is asked, in microseconds; 0 while it does.
     away_since_us: AtomicU64,
-    /// Since when a batch is in its hands; 0 when none is.
-    writing_since_us: AtomicU64,
+    /// Since when a claim or a batch is in its hands; 0 when none is.
+    asked_since_us: AtomicU64,
     connected: AtomicBool,
     connections: AtomicU64,
     events: AtomicU64,
@@ -154,9 +154,9 @@ impl ShardMetrics {
 
     /// Whether its pipeline waits for the database, and so takes up no events.
     pub(in crate::projector) fn is_waiting(&self, now: Timestamp) -> bool {
-        let writing = Timestamp::from_micros(get(&self.writing_since_us)).some();
+        let asked = Timestamp::from_micros(get(&self.asked_since_us)).some();
         let is_stuck = |since| now.micros_since(since) > STUCK_AFTER.as_micros() as u64;
-        self.is_away() || writing.is_some_and(is_stuck)
+        self.is_away() || asked.is_some_and(is_stuck)
     }
 
     fn progress(&self) -> &[Progress] {
@@ -200,7 +200,7 @@ impl ShardMetrics {
     /// One of them is not any more.
     pub(in crate::projector) fn disconnected(&self) {
         self.connected.store(false, Ordering::Relaxed);
-        self.writing_since_us.store(0, Ordering::Relaxed);
+        self.asked_since_us.store(0, Ordering::Relaxed);
     }
 
     /// The shard does not take what it is asked.
@@ -212,6 +212,7 @@ impl ShardMetrics {
     fn is_back(&self) {
         self.up.store(true, Ordering::Relaxed);
         self.away_since_us.store(0, Ordering::Relaxed);
+        self.asked_since_us.store(0, Ordering::Relaxed);
     }
 
     /// The engine told at `at` how far a partition's log is.
@@ -238,9 +239,9 @@ impl ShardMetrics {
         since.fetch_min(at.micros(), Ordering::Relaxed);
     }
 
-    /// A batch goes into the shard's hands.
-    pub(in crate::projector) fn writing(&self) {
-        self.writing_since_us.store(now().micros(), Ordering::Relaxed);
+    /// A claim or a batch goes into the shard's hands.
+    pub(in crate::projector) fn asked(&self) {
+        self.asked_since_us.store(now().micros(), Ordering::Relaxed);
     }
 
     /// Everything of a partition up to an event, decided at `at`, is in the shard.
@@ -260,7 +261,6 @@ impl ShardMetrics {
 
     /// A batch is in the shard.
     pub(in crate::projector) fn batch(&self, rows: u64, dead_letters: u64, took: Duration) {
-        self.writing_since_us.store(0, Ordering::Relaxed);
         self.is_back();
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.dead_letters.fetch_add(dead_letters, Ordering::Relaxed);
