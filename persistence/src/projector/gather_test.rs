@@ -1,72 +1,44 @@
 //! Batches that gather while another is written, without connections.
 
 use super::*;
-use crate::error::StoreError;
 use crate::projector::acknowledger::Report;
-use crate::rows::{Checkpoint, DeadLetter, OrderRow, ProductRow};
-use crate::store::{Repair, RowChange, Shard, StoreFuture, StoreIdentity, Written};
+use crate::projector::scripted::Scripted;
+use crate::store::{RowChange, Shard, Written};
 use doorbuster_protocol::command::SaleState;
-use doorbuster_protocol::{Epoch, OrderId, PartitionId, ProductId, Sequence};
+use doorbuster_protocol::{Epoch, PartitionId, ProductId, Sequence};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
-/// A shard that writes a batch when it is told to.
+/// What is seen of a shard that writes a batch when it is told to.
 struct Gated {
-    gate: Semaphore,
-    begun: watch::Sender<usize>,
+    gate: Arc<Semaphore>,
+    begun: Arc<watch::Sender<usize>>,
     /// Rows of the batches it has written.
-    written: Mutex<Vec<usize>>,
+    written: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Shard for Gated {
-    fn name(&self) -> &str {
-        "gated"
+impl Gated {
+    fn new(open_for: usize) -> Self {
+        let gate = Arc::new(Semaphore::new(open_for));
+        Self { gate, begun: Arc::new(watch::Sender::new(0)), written: Arc::default() }
     }
-    fn buckets(&self) -> BucketSet {
-        BucketSet::ALL
-    }
-    fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
-        self.begun.send_modify(|begun| *begun += 1);
-        Box::pin(async move {
-            self.gate.acquire().await.expect("it is open").forget();
-            self.written.lock().expect("no panic").push(batch.changes.len());
-            Ok(Written { rows: batch.changes.len() as u64, dead_letters: 0 })
+
+    fn shard(&self) -> Arc<dyn Shard> {
+        let (gate, begun) = (Arc::clone(&self.gate), Arc::clone(&self.begun));
+        let written = Arc::clone(&self.written);
+        Arc::new(Scripted {
+            on_write: Box::new(move |batch| {
+                begun.send_modify(|begun| *begun += 1);
+                let (gate, written) = (Arc::clone(&gate), Arc::clone(&written));
+                Box::pin(async move {
+                    gate.acquire().await.expect("it is open").forget();
+                    written.lock().expect("no panic").push(batch.changes.len());
+                    Ok(Written { rows: batch.changes.len() as u64, dead_letters: 0 })
+                })
+            }),
+            on_checkpoints: Box::new(|| panic!("nothing gets lost here")),
         })
     }
-    fn claim(&self, _: StoreIdentity) -> StoreFuture<'_, ()> {
-        refused()
-    }
-    fn identity(&self) -> StoreFuture<'_, Option<StoreIdentity>> {
-        refused()
-    }
-    fn checkpoints(&self) -> StoreFuture<'_, Vec<Checkpoint>> {
-        refused()
-    }
-    fn scan_orders(
-        &self,
-        _: Option<PartitionId>,
-        _: Option<OrderId>,
-        _: u32,
-    ) -> StoreFuture<'_, Vec<OrderRow>> {
-        refused()
-    }
-    fn scan_products(&self, _: Option<ProductId>, _: u32) -> StoreFuture<'_, Vec<ProductRow>> {
-        refused()
-    }
-    fn dead_letters(
-        &self,
-        _: Option<(PartitionId, Sequence, u32)>,
-        _: u32,
-    ) -> StoreFuture<'_, Vec<DeadLetter>> {
-        refused()
-    }
-    fn repair(&self, _: Arc<Repair>) -> StoreFuture<'_, ()> {
-        refused()
-    }
-}
-
-fn refused<T: Send + 'static>() -> StoreFuture<'static, T> {
-    Box::pin(std::future::ready(Err(StoreError::Closed)))
 }
 
 /// Events `first` to `first + rows - 1`, each of one change.
@@ -92,24 +64,19 @@ fn chunk(first: u64, rows: u64) -> Chunk {
     Chunk { advance, first_at, last_at, changes: changes.collect(), room: None }
 }
 
-fn writer(shard: &Arc<Gated>) -> (Writer, mpsc::UnboundedReceiver<Report>, watch::Sender<bool>) {
+fn writer(gated: &Gated) -> (Writer, mpsc::UnboundedReceiver<Report>, watch::Sender<bool>) {
     let (reports, reported) = mpsc::unbounded_channel();
     let (stopper, stop) = watch::channel(false);
     let metrics = Arc::new(ShardMetrics::default());
     metrics.follows(1);
-    let shard = Arc::clone(shard) as Arc<dyn Shard>;
-    (Writer { shard, index: 0, reports, metrics, stop }, reported, stopper)
+    (Writer { shard: gated.shard(), index: 0, reports, metrics, stop }, reported, stopper)
 }
 
 /// While the shard writes one batch, the next one is taken from the queue up to its bound, and no
 /// second one is given to it.
 #[tokio::test]
 async fn the_next_batch_gathers_while_one_is_written() {
-    let shard = Arc::new(Gated {
-        gate: Semaphore::new(0),
-        begun: watch::Sender::new(0),
-        written: Mutex::default(),
-    });
+    let shard = Gated::new(0);
     let (writer, mut reported, _stopper) = writer(&shard);
     let gatherer = Gatherer {
         writer: &writer,
@@ -148,11 +115,7 @@ async fn the_next_batch_gathers_while_one_is_written() {
 /// A chunk that alone exceeds a batch is a batch by itself.
 #[tokio::test]
 async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
-    let shard = Arc::new(Gated {
-        gate: Semaphore::new(9),
-        begun: watch::Sender::new(0),
-        written: Mutex::default(),
-    });
+    let shard = Gated::new(9);
     let (writer, _reported, _stopper) = writer(&shard);
     let gatherer = Gatherer {
         writer: &writer,

@@ -59,6 +59,8 @@ mod horizon;
 mod metrics;
 mod patience;
 mod pipeline;
+#[cfg(test)]
+mod scripted;
 mod writing;
 
 pub use error::ProjectorError;

@@ -131,3 +131,7 @@ impl Writer {
         }))
     }
 }
+
+#[cfg(test)]
+#[path = "writing_test.rs"]
+mod tests;

@@ -20,6 +20,8 @@ struct Faults {
     random: Option<Mutex<fastrand::Rng>>,
     /// Names of the shards that are away.
     away: Mutex<BTreeSet<String>>,
+    /// Names of the shards that no waiting mends.
+    broken: Mutex<BTreeSet<String>>,
 }
 
 struct FlakyShard {
@@ -31,12 +33,15 @@ impl FlakyStore {
     /// Shards that fail by chance.
     pub(crate) fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
         let random = Some(Mutex::new(fastrand::Rng::with_seed(seed)));
-        Self { inner, faults: Arc::new(Faults { random, away: Mutex::default() }) }
+        Self {
+            inner,
+            faults: Arc::new(Faults { random, away: Mutex::default(), broken: Mutex::default() }),
+        }
     }
 
     /// Shards that fail when they are told to.
     pub(crate) fn steady(inner: Arc<dyn Store>) -> Self {
-        let faults = Faults { random: None, away: Mutex::default() };
+        let faults = Faults { random: None, away: Mutex::default(), broken: Mutex::default() };
         Self { inner, faults: Arc::new(faults) }
     }
 
@@ -47,6 +52,14 @@ impl FlakyStore {
     pub(crate) fn bring_back(&self, shard: &str) {
         self.faults.away.lock().expect("no panic").remove(shard);
     }
+
+    pub(crate) fn break_down(&self, shard: &str) {
+        self.faults.broken.lock().expect("no panic").insert(shard.into());
+    }
+
+    pub(crate) fn mend(&self, shard: &str) {
+        self.faults.broken.lock().expect("no panic").remove(shard);
+    }
 }
 
 impl FlakyShard {
@@ -56,6 +69,9 @@ impl FlakyShard {
     }
 
     fn is_there(&self) -> Result<(), StoreError> {
+        if self.faults.broken.lock().expect("no panic").contains(self.inner.name()) {
+            return Err(StoreError::Failed { why: "the test says so".into() });
+        }
         match self.faults.away.lock().expect("no panic").contains(self.inner.name()) {
             true => {
                 let shard = self.inner.name().to_owned();

@@ -8,7 +8,7 @@ use crate::{
     PARTITIONS, Running, assert_complete, assert_exact_whatever_breaks_off, history, seed, until,
 };
 use doorbuster_persistence::conformance;
-use doorbuster_persistence::{Repair, Shard, Store, StoreIdentity};
+use doorbuster_persistence::{ProjectorError, Repair, Shard, Store, StoreError, StoreIdentity};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::{PartitionId, Sequence, Timestamp};
 use std::sync::Arc;
@@ -230,6 +230,34 @@ async fn lag_grows_while_a_shard_is_away() {
     met.bring_back("shard-1");
     assert!(engine.reached(u64::MAX).await);
     until(async || metrics.lag(now()) == Duration::ZERO).await;
+    running.stop().await;
+    assert_complete(&*plain, &model, &all).await;
+}
+
+/// A shard that cannot go on ends the projector with its reason; the others keep what they got, and
+/// all go on when it is mended.
+#[tokio::test]
+async fn a_shard_that_fails_ends_it_and_nothing_is_lost() {
+    let directory = directory();
+    let (plain, met) = store(&directory, 3);
+    let (all, model) = history(27, 1_000);
+    let mut events = all.in_order();
+    let engine =
+        Engine::start(Logs::new(PARTITIONS), 2, Faults::None, Arc::clone(&plain) as _).await;
+    let running = Running::start(&engine, &(Arc::clone(&met) as _));
+    events.by_ref().take(500).for_each(|(partition, event)| engine.append(partition, event));
+    engine.reached(500).await;
+    met.break_down("shard-1");
+    events.for_each(|(partition, event)| engine.append(partition, event));
+    let metrics = Arc::clone(&running.metrics);
+    let failed = running.error().await;
+    let is_its = matches!(failed, ProjectorError::Store(StoreError::Failed { .. }));
+    assert!(is_its, "{failed}");
+    let is_up: Vec<_> = metrics.shards(now()).iter().map(|view| view.is_up).collect();
+    assert_eq!(is_up, [true, false, true]);
+    met.mend("shard-1");
+    let running = Running::start(&engine, &(Arc::clone(&met) as _));
+    assert!(engine.reached(u64::MAX).await);
     running.stop().await;
     assert_complete(&*plain, &model, &all).await;
 }
