@@ -177,7 +177,7 @@ impl Work<'_> {
             let at = match self.checkpoint(shard, partition) {
                 Ok(at) => at,
                 Err(error) => {
-                    self.pause(attempt, error)?;
+                    self.pause(attempt, &error)?;
                     continue;
                 }
             };
@@ -199,7 +199,7 @@ impl Work<'_> {
                 }
                 Err(error @ StoreError::OutOfStep { .. }) => last_error = Some(error),
                 Err(error) if error.is_retryable() => {
-                    self.pause(attempt, error.clone())?;
+                    self.pause(attempt, &error)?;
                     last_error = Some(error);
                 }
                 Err(error) => return Ok(Tried::Failed(error)),
@@ -273,7 +273,7 @@ impl Work<'_> {
                     return Ok(());
                 }
                 Err(StoreError::OutOfStep { .. }) => {}
-                Err(error) => self.pause(attempt, error)?,
+                Err(error) => self.pause(attempt, &error)?,
             }
         }
         Ok(())
@@ -292,9 +292,9 @@ impl Work<'_> {
     }
 
     /// Waits a little before the next try, longer each time; fails when trying again is no use.
-    fn pause(&self, attempt: u32, error: StoreError) -> Result<(), Failure> {
+    fn pause(&self, attempt: u32, error: &StoreError) -> Result<(), Failure> {
         if !error.is_retryable() || attempt + 1 == TRIES_MAX {
-            return Err(roles::store::failure(&error));
+            return Err(roles::store::failure(error));
         }
         let pause = Duration::from_millis(20) * attempt.min(25);
         self.runtime.block_on(async { tokio::time::sleep(pause).await });

@@ -7,8 +7,8 @@ use doorbuster_engine::storage::{StdDisk, run_immediate};
 use doorbuster_protocol::event::{Event, Fact};
 use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
 
-/// Bytes of events that are written at once.
-const BATCH_BYTES: usize = 3 << 20;
+/// Bytes of events that are written at once: a new log has room for so many.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// The log of one partition of a stopped data directory, to go on with.
 pub struct WrittenLog {
@@ -57,10 +57,8 @@ impl WrittenLog {
             return;
         }
         let first = self.log.durable().next();
-        while !self.log.has_room(self.events.len()) {
-            run_immediate(self.log.prepare()).expect("room on the disk");
-        }
-        run_immediate(self.log.append(first, self.count, &self.events)).expect("a good disk");
+        run_immediate(self.log.append(first, self.count, &self.events)).expect("room on the disk");
+        run_immediate(self.log.prepare()).expect("a good disk");
         self.events.clear();
         self.count = 0;
     }
