@@ -41,7 +41,7 @@ mod write;
 
 pub use moving::{MoveStep, Moved};
 pub use options::{BreakerOptions, PostgresOptions, ShardOptions, WhenAway};
-pub use read::{ReadHealth, ReplicaHealth, TargetHealth, queries};
+pub use read::{Fitness, ReadHealth, ReplicaHealth, TargetHealth, queries};
 pub use schema::MigratedShard;
 pub use url::{ShardUrl, UrlError};
 
@@ -254,9 +254,8 @@ impl Store for PostgresStore {
 /// Whether the options can be meant: what only a slip could have made is refused before anything is
 /// connected to.
 fn check(options: &PostgresOptions) -> Result<(), StoreError> {
-    let refused = |what: String, next: &str| {
-        Err(StoreError::Misconfigured { what, next: next.to_owned() })
-    };
+    let refused =
+        |what: String, next: &str| Err(StoreError::Misconfigured { what, next: next.to_owned() });
     let count = options.shards.len();
     if count == 0 || count > usize::from(doorbuster_protocol::limits::BUYER_BUCKETS) {
         return refused(format!("a store of {count} shards"), "Name 1 to 1024 shards");

@@ -1,9 +1,9 @@
 //! A connection, and how a question is put to it.
 //!
-//! A question travels as three messages in one packet: `BEGIN` with the statement's timeout and what
-//! the server is, the query, and `COMMIT`. It takes one round trip; the timeout holds behind a
-//! transaction pooler too, where a setting of the session would not; and since all of it is sent at
-//! once, a caller that goes away leaves no transaction open.
+//! A question travels as some messages in one packet: `BEGIN` with the statement's timeout and a look
+//! at the server, the query, what the shard owns, and `COMMIT`. It takes one round trip; the timeout
+//! holds behind a transaction pooler too, where a setting of the session would not; and since all of
+//! it is sent at once, a caller that goes away leaves no transaction open.
 //!
 //! Every answer says who gave it and how far its log reached then. Behind one URL there may be
 //! several servers, and a primary may become a replica: what a look at the server said a moment ago
@@ -104,7 +104,8 @@ impl Connection {
         self.task.abort();
     }
 
-    /// Asks only who is there. `Ok(None)`: something that is no shard.
+    /// Asks only who is there. `Ok(None)`: something that is no shard. After an error the connection
+    /// may be in a transaction, and is good for nothing.
     pub(super) async fn witness(
         &self,
         limit: Duration,
@@ -123,22 +124,29 @@ impl Connection {
         assert_eq!(values.len(), query.types.len(), "{}: parameters and their types", query.name);
         let sql = query.sql();
         let values: Vec<_> = values.iter().copied().zip(query.types.iter().cloned()).collect();
-        let end = if of_owner { format!("{OWNED}; COMMIT") } else { "COMMIT".to_owned() };
-        // The first poll of each sends its message, and nothing is awaited in between.
-        let (begun, rows, ended) = tokio::join!(
+        let owned = async {
+            match of_owner {
+                true => self.client.simple_query(OWNED).await,
+                false => Ok(Vec::new()),
+            }
+        };
+        // The first poll of each sends its message, and nothing is awaited in between. `COMMIT`
+        // stands alone: behind a statement that fails in the same message it would not run.
+        let (begun, rows, owned, _) = tokio::join!(
             biased;
             self.client.simple_query(begin),
             self.client.query_typed(&sql, &values),
-            self.client.simple_query(&end),
+            owned,
+            self.client.simple_query("COMMIT"),
         );
         let senseless =
             |what: &str| Unanswered::Senseless(format!("{what} is not what it should be"));
         let witness = witness(&begun?).ok_or_else(|| senseless("its table `shard`"))?;
         let rows = rows?;
-        let mut owned = None;
-        if of_owner && let Some(text) = first_row(&ended?).map(|row| row.get(0).unwrap_or("")) {
-            owned = Some(text.parse().map_err(|_| senseless("its list of buckets"))?);
-        }
+        let owned = match first_row(&owned?).and_then(|row| row.get(0)) {
+            Some(text) => Some(text.parse().map_err(|_| senseless("its list of buckets"))?),
+            None => None,
+        };
         Ok(Answer { witness, rows, owned })
     }
 }

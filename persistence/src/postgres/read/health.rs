@@ -33,8 +33,26 @@ pub struct TargetHealth {
 pub struct ReplicaHealth {
     /// Its connections and its answers.
     pub target: TargetHealth,
-    /// Whether it answers questions now.
+    /// What it was found to be.
+    pub fitness: Fitness,
+    /// Whether it is read now.
     pub is_fresh: bool,
     /// How far behind the primary it may be, at least; `None` when it is not known.
     pub lag: Option<Duration>,
+}
+
+/// What a replica is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fitness {
+    /// Nobody has looked yet.
+    #[default]
+    Unseen,
+    /// It replays the shard's log.
+    Follows,
+    /// It does not answer.
+    Away,
+    /// It is a primary itself.
+    NoReplica,
+    /// It is a replica of another shard.
+    Foreign,
 }

@@ -23,7 +23,7 @@ pub mod queries;
 mod replica;
 mod target;
 
-pub use health::{ReadHealth, ReplicaHealth, TargetHealth};
+pub use health::{Fitness, ReadHealth, ReplicaHealth, TargetHealth};
 
 use crate::cursor::{OrderCursor, ProductCursor};
 use crate::error::StoreError;
@@ -73,9 +73,8 @@ impl Reads {
         let values: [&(dyn ToSql + Sync); 1] = [&id];
         let asking = Asking::of_bucket(&queries::ORDER, &values, order.bucket());
         // What may change yet has perhaps changed already.
-        let settles = |found: &Option<OrderRow>| {
-            found.as_ref().is_some_and(|order| order.status.is_final())
-        };
+        let settles =
+            |found: &Option<OrderRow>| found.as_ref().is_some_and(|order| order.status.is_final());
         self.read(asking, freshness, |rows| one(rows, row::order), settles).await
     }
 
@@ -90,10 +89,8 @@ impl Reads {
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let (id, rows) = (Uuid(*buyer.as_bytes()), i64::from(limit) + 1);
         let decode = |found: &[Row]| {
-            let cursor = |row: &OrderRow| OrderCursor {
-                created_at: row.created_at,
-                order: row.order,
-            };
+            let cursor =
+                |row: &OrderRow| OrderCursor { created_at: row.created_at, order: row.order };
             page(found, limit, row::order, cursor)
         };
         let bucket = bucket_of(buyer);
@@ -239,11 +236,7 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn of_bucket(
-        query: &'static Query,
-        values: &'a [&'a (dyn ToSql + Sync)],
-        bucket: u16,
-    ) -> Self {
+    fn of_bucket(query: &'static Query, values: &'a [&'a (dyn ToSql + Sync)], bucket: u16) -> Self {
         Self { question: Question { query, values, of_owner: true }, bucket: Some(bucket) }
     }
 
@@ -273,3 +266,7 @@ fn page<T, Cursor>(
     let next = rows.last().filter(|_| is_more).map(cursor);
     Ok(Page { rows, next })
 }
+
+#[cfg(test)]
+#[path = "dropped_test.rs"]
+mod tests;

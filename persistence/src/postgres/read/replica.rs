@@ -6,7 +6,7 @@
 //! is no replica (it was promoted, or the primary's URL was given twice) or another shard's.
 
 use super::connection::{Connection, Witness};
-use super::health::ReplicaHealth;
+use super::health::{Fitness, ReplicaHealth};
 use super::lag::PrimaryLog;
 use super::target::{Role, Target};
 use crate::postgres::connect;
@@ -72,6 +72,7 @@ impl Replica {
         let sight = self.view.lock();
         ReplicaHealth {
             target: self.target.health(),
+            fitness: sight.fitness,
             is_fresh: sight.is_fresh(self.view.lag_max, now),
             lag: sight.lag_shown(now),
         }
@@ -107,22 +108,6 @@ struct Sight {
     database: Option<Box<str>>,
     replica: Option<Witness>,
     fitness: Fitness,
-}
-
-/// What a replica is good for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Fitness {
-    /// Nobody has looked yet.
-    #[default]
-    Unseen,
-    /// It replays this shard's log.
-    Follows,
-    /// It does not answer.
-    Away,
-    /// It is a primary itself.
-    NoReplica,
-    /// It is a replica of another shard.
-    Foreign,
 }
 
 impl Sight {
@@ -267,8 +252,7 @@ impl Eye {
             Ok(Err(error)) => {
                 let error = connect::failure(&self.shard, &error);
                 tracing::debug!(shard = %self.shard, %error, "no look at a server");
-                // A refusal leaves the connection whole.
-                self.connection = Some(connection);
+                connection.cut();
                 None
             }
             Err(_) => {
