@@ -1,7 +1,9 @@
 //! Feeding a consumer: durable events of one partition from a sequence on, in order, without gaps.
 //!
 //! What is recent comes from memory, the rest from the log. A consumer that reads slowly is fed
-//! slowly: nothing piles up past the connection's bound.
+//! slowly: nothing piles up past the connection's bound. One that keeps up is fed at a beat that all
+//! feeds of a core share: a frame for each of thousands of commits a second, to each consumer, would
+//! cost the core more than the sale itself.
 
 use super::tail::skip_events;
 use super::{Core, Owned, clock};
@@ -11,7 +13,10 @@ use crate::storage::Storage;
 use doorbuster_protocol::session::FeedBatch;
 use doorbuster_protocol::{PartitionId, Sequence};
 use std::rc::Rc;
+use std::time::Duration;
 
+/// How often a consumer that keeps up is fed at the most.
+pub(super) const BEAT: Duration = Duration::from_millis(10);
 /// Bytes of events in one feed frame, unless one batch alone is larger.
 const FEED_BYTES: usize = 256 << 10;
 
@@ -37,7 +42,7 @@ impl<S: Storage> Core<S> {
             events.clear();
             let in_memory = owned.tail.borrow().read(next, FEED_BYTES, &mut events);
             match in_memory {
-                Some(0) => owned.committed.wait().await,
+                Some(0) => wait_for_more(&owned).await,
                 Some(count) => {
                     self.send(&connection, &owned, partition, next, count, &events);
                     next = next.plus(u64::from(count));
@@ -52,7 +57,7 @@ impl<S: Storage> Core<S> {
                             next = next.plus(u64::from(count));
                         }
                     }
-                    Ok(FeedRead::Batches(_)) => owned.committed.wait().await,
+                    Ok(FeedRead::Batches(_)) => wait_for_more(&owned).await,
                     Ok(FeedRead::Gone { first }) => {
                         connection.session.borrow_mut().feed_gone(partition, first);
                         connection.flush();
@@ -87,4 +92,13 @@ impl<S: Storage> Core<S> {
         });
         connection.flush();
     }
+}
+
+/// Waits for a commit and for the next beat, at which whatever was committed until then goes out.
+async fn wait_for_more<S: Storage>(owned: &Owned<S>) {
+    owned.committed.wait().await;
+    let beat_us = BEAT.as_micros() as u64;
+    // By the clock, so that the feeds of one connection fill one write.
+    let rest_us = beat_us - clock().micros() % beat_us;
+    glommio::timer::sleep(Duration::from_micros(rest_us)).await;
 }

@@ -228,6 +228,10 @@ impl<S: Storage> Core<S> {
         if self.shared.has_failed() {
             return Ok(());
         }
+        if self.connections.all().iter().any(|connection| !connection.feeds.borrow().is_empty()) {
+            // Consumers that keep up get the last events, too.
+            glommio::timer::sleep(2 * feeding::BEAT).await;
+        }
         for connection in self.connections.all() {
             connection.session.borrow_mut().goodbye();
             connection.flush();
