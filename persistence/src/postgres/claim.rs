@@ -25,7 +25,9 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-const PRODUCT_COLUMNS: &str = "id, name, description, catalog_at, price, currency, inventory,
+/// Columns of `products` that are written, not generated.
+pub(super) const PRODUCT_COLUMNS: &str =
+    "id, name, description, catalog_at, price, currency, inventory,
     is_flash_sale, flash_sale_start, flash_sale_end, category_id, state, limit_per_user,
     hold_seconds, waitlist_capacity, created_at, updated_at, version";
 
@@ -45,7 +47,8 @@ pub(super) async fn claim(shard: &Arc<Inner>, identity: StoreIdentity) -> Result
     let standing = match standing.is_claimed() {
         true => standing,
         false => {
-            let claimed = tokio::time::timeout(shard.patience.write, first(shard, &store, identity));
+            let claimed =
+                tokio::time::timeout(shard.patience.write, first(shard, &store, identity));
             claimed.await.unwrap_or_else(|_| Err(slow(&shard.name, shard.patience.write)))?
         }
     };
@@ -111,11 +114,8 @@ async fn place_of(
     let others = standings.iter().flatten().filter(|said| said.is_claimed());
     let owned = others.fold(BucketSet::NONE, |owned, said| owned.union(&said.buckets));
     let zeros = || {
-        let zero = |partition| Checkpoint {
-            partition,
-            epoch: Epoch::FIRST,
-            sequence: Sequence::ZERO,
-        };
+        let zero =
+            |partition| Checkpoint { partition, epoch: Epoch::FIRST, sequence: Sequence::ZERO };
         identity.partitions.all().map(zero).collect()
     };
     if owned != BucketSet::ALL {
@@ -159,9 +159,8 @@ async fn settle(
     if let Some(donor) = &place.donor {
         copy_products(donor, client).await.map_err(failed)?;
     }
-    let column = |of: fn(&Checkpoint) -> i64| -> Vec<i64> {
-        place.checkpoints.iter().map(of).collect()
-    };
+    let column =
+        |of: fn(&Checkpoint) -> i64| -> Vec<i64> { place.checkpoints.iter().map(of).collect() };
     let partitions = column(|checkpoint| i64::from(checkpoint.partition.get()));
     let epochs = column(|checkpoint| i64::from(checkpoint.epoch.get()));
     let sequences = column(|checkpoint| checkpoint.sequence.get() as i64);

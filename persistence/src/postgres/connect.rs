@@ -66,7 +66,9 @@ pub(super) fn refused(shard: &str, url: &ShardUrl, error: &tokio_postgres::Error
         StoreError::Misconfigured { what, next } => {
             StoreError::Misconfigured { what: format!("{what} ({url})"), next }
         }
-        StoreError::Away { shard, why } => StoreError::Away { shard, why: format!("{place}: {why}") },
+        StoreError::Away { shard, why } => {
+            StoreError::Away { shard, why: format!("{place}: {why}") }
+        }
         StoreError::Failed { why } => {
             StoreError::Failed { why: format!("shard {shard} at {place}: {why}") }
         }

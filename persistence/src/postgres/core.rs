@@ -196,18 +196,21 @@ impl Core {
     }
 
     /// Makes the map, and looks among the peers of the shards for whoever has what none of them has.
+    /// Until that is found the map stays as it was: whoever asks meanwhile asks who had the buckets.
     async fn find_owners(&self) -> Result<(), StoreError> {
-        for _ in 0..PEERS_FOLLOWED_MAX {
-            let missing = self.remap()?;
-            if missing.is_empty() {
+        for _ in 0..=PEERS_FOLLOWED_MAX {
+            let shards = self.places().shards.clone();
+            let standings: Vec<_> = shards.iter().map(|shard| shard.inner().standing()).collect();
+            let deal = deal(&shards, &standings)?;
+            if deal.missing.is_empty() {
+                self.set_map(shards, &deal);
                 return Ok(());
             }
             if !self.follow_peers().await? {
-                return Err(unowned(&self.places().shards, &missing));
+                return Err(unowned(&shards, &deal.missing));
             }
         }
-        let missing = self.remap()?;
-        if missing.is_empty() { Ok(()) } else { Err(unowned(&self.places().shards, &missing)) }
+        Err(unowned(&self.places().shards, &BucketSet::NONE))
     }
 
     /// Takes in the peers that the shards name; whether there were new ones.

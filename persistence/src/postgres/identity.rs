@@ -79,8 +79,7 @@ impl Standing {
 }
 
 /// What [`Standing::of`] reads.
-pub(super) const COLUMNS: &str =
-    "id, name, cluster, partitions, buckets, in_transit, map_version";
+pub(super) const COLUMNS: &str = "id, name, cluster, partitions, buckets, in_transit, map_version";
 
 /// Asks a shard.
 pub(super) async fn standing(shard: &str, client: &Client) -> Result<Standing, StoreError> {
@@ -207,7 +206,8 @@ mod tests {
                 (result, _) => panic!("{standings:?}: {result:?}, not {refusal:?}"),
             }
         }
-        let (fresh, a, b) = (standing(1, None, 0), standing(2, Some("a"), 7), standing(3, Some("b"), 7));
+        let (fresh, a, b) =
+            (standing(1, None, 0), standing(2, Some("a"), 7), standing(3, Some("b"), 7));
         check(&[fresh.clone(), b.clone()], None);
         check(&[a.clone(), b.clone()], None);
         check(&[fresh.clone(), fresh], Some("same database"));

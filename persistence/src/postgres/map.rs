@@ -121,7 +121,11 @@ mod tests {
         fn check(what: &str, seats: &[Seat], dealt: &[&str], missing: &str) {
             let deal = deal(seats).expect(what);
             let buckets: Vec<_> = deal.buckets.iter().map(ToString::to_string).collect();
-            assert_eq!((buckets, deal.missing.to_string()), (owned(dealt), missing.into()), "{what}");
+            assert_eq!(
+                (buckets, deal.missing.to_string()),
+                (owned(dealt), missing.into()),
+                "{what}"
+            );
         }
         fn owned(dealt: &[&str]) -> Vec<String> {
             dealt.iter().map(ToString::to_string).collect()

@@ -91,11 +91,8 @@ async fn set_right(client: &Client, repair: &Repair) -> Result<(), Refusal> {
     let lines: Vec<_> = repair.settled.iter().map(|(_, line)| i64::from(*line)).collect();
     let sql = "DELETE FROM dead_letters d USING unnest($2, $3) AS s (sequence, line)
                WHERE d.partition = $1 AND d.sequence = s.sequence AND d.line = s.line";
-    let values: [(&(dyn ToSql + Sync), Type); 3] = [
-        (&partition, Type::INT2),
-        (&sequences, Type::INT8_ARRAY),
-        (&lines, Type::INT8_ARRAY),
-    ];
+    let values: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&partition, Type::INT2), (&sequences, Type::INT8_ARRAY), (&lines, Type::INT8_ARRAY)];
     client.execute_typed(sql, &values).await?;
     if let Some(checkpoint) = repair.checkpoint {
         let sql = "UPDATE checkpoints SET sequence = $2 WHERE partition = $1";

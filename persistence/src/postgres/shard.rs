@@ -72,9 +72,8 @@ impl PostgresShard {
         handles: &Handles,
         store: Weak<Core>,
     ) -> Self {
-        let session = || {
-            Mutex::new(Session::new(name.clone(), options.url.clone(), all.connect_timeout))
-        };
+        let session =
+            || Mutex::new(Session::new(name.clone(), options.url.clone(), all.connect_timeout));
         let reads = {
             let _on = handles.reads.enter();
             Reads::new(&name, &options, all)

@@ -231,15 +231,16 @@ mod tests {
             &[(Shipped, 4, 9, false), (Paid, 2, 0, false)],
         );
         check("impossible", vec![m(1, 1, Paid, 0), m(2, 1, Cancelled, 0)], &[(Paid, 1, 0, true)]);
-        check("no event does that", vec![m(1, 1, OrderStatus::Queued, 0)], &[(
-            OrderStatus::Queued,
-            1,
-            0,
-            true,
-        )]);
-        check("one event twice", vec![m(1, 1, Pending, 0), m(1, 1, Paid, 0)], &[(
-            Pending, 1, 0, true,
-        )]);
+        check(
+            "no event does that",
+            vec![m(1, 1, OrderStatus::Queued, 0)],
+            &[(OrderStatus::Queued, 1, 0, true)],
+        );
+        check(
+            "one event twice",
+            vec![m(1, 1, Pending, 0), m(1, 1, Paid, 0)],
+            &[(Pending, 1, 0, true)],
+        );
         check("no such time", vec![m(1, 1, Paid, u64::MAX)], &[(Paid, 1, u64::MAX, true)]);
     }
 

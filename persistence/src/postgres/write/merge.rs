@@ -37,7 +37,8 @@ const ORDERS: &str = "INSERT INTO orders (id, user_id, total_amount, currency, s
         updated_at, expires_at, version)
     SELECT id, user_id, total_amount, currency, status, created_at, updated_at, expires_at, version
     FROM pg_temp.staged_results_1 WHERE user_id IS NOT NULL";
-const ITEMS: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, price, created_at)
+const ITEMS: &str =
+    "INSERT INTO order_items (order_id, line, product_id, quantity, price, created_at)
     SELECT id, line, product_id, quantity, price, created_at
     FROM pg_temp.staged_results_1 WHERE product_id IS NOT NULL";
 const MOVES: &str = "UPDATE orders o SET status = s.status, updated_at = s.updated_at,
@@ -48,7 +49,10 @@ const MOVES: &str = "UPDATE orders o SET status = s.status, updated_at = s.updat
 
 /// Merges everything that is staged; whether the counts prove that all of it was settled. When not,
 /// the transaction must go back to before it.
-pub(super) async fn plainly(client: &Client, expected: Expected) -> Result<bool, tokio_postgres::Error> {
+pub(super) async fn plainly(
+    client: &Client,
+    expected: Expected,
+) -> Result<bool, tokio_postgres::Error> {
     let mut sql = String::with_capacity(1_024);
     let mut wanted = Vec::new();
     if expected.created > 0 {
@@ -71,7 +75,10 @@ pub(super) async fn plainly(client: &Client, expected: Expected) -> Result<bool,
     });
     let counts: Vec<_> = counts.collect();
     assert_eq!(counts.len(), wanted.len(), "each statement is answered");
-    Ok(counts.iter().zip(wanted).all(|(count, wanted)| wanted.is_none_or(|wanted| *count == wanted)))
+    Ok(counts
+        .iter()
+        .zip(wanted)
+        .all(|(count, wanted)| wanted.is_none_or(|wanted| *count == wanted)))
 }
 
 /// Merges some seats of what is staged; the orders that were settled by it. Those that are not are

@@ -204,17 +204,12 @@ async fn orders<'a>(
 
 /// Begins the transaction and moves the checkpoints, or says why the batch cannot be written. All
 /// of it is sent at once.
-async fn begin(
-    client: &Client,
-    shard: &str,
-    limit: Duration,
-    batch: &Batch,
-) -> Result<(), Ended> {
+async fn begin(client: &Client, shard: &str, limit: Duration, batch: &Batch) -> Result<(), Ended> {
     let failed = |error| Ended::Failed(failure(shard, &error));
     let advances = &batch.advances;
-    let partitions: Vec<_> = advances.iter().map(|advance| advance.partition.get() as i16).collect();
-    let column =
-        |of: fn(&Advance) -> i64| -> Vec<i64> { advances.iter().map(of).collect() };
+    let partitions: Vec<_> =
+        advances.iter().map(|advance| advance.partition.get() as i16).collect();
+    let column = |of: fn(&Advance) -> i64| -> Vec<i64> { advances.iter().map(of).collect() };
     let epochs = column(|advance| i64::from(advance.epoch.get()));
     let afters = column(|advance| advance.after.get() as i64);
     let throughs = column(|advance| advance.through.get() as i64);
@@ -233,8 +228,10 @@ async fn begin(
         (&throughs, Type::INT8_ARRAY),
     ];
     // BEGIN goes by itself: whatever is wrong with what follows, it happens in the transaction.
-    let opening =
-        try_join(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"), client.batch_execute(&set_up));
+    let opening = try_join(
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        client.batch_execute(&set_up),
+    );
     let moving = try_join3(
         client.query_typed(lock, &of_lock),
         client.execute_typed(advance, &of_advance),
