@@ -315,8 +315,7 @@ pub(crate) struct Audit {
     /// Print the findings as JSON
     #[arg(long, env = "DOORBUSTER_AUDIT_JSON")]
     pub(crate) json: bool,
-    /// Set the store right from the log where the two differ, and audit it again. Not while buckets
-    /// are being moved
+    /// Set the store right from the log where the two differ, and audit it again
     #[arg(long, env = "DOORBUSTER_AUDIT_REPAIR")]
     pub(crate) repair: bool,
     /// Let the engine's state machine replay partitions of up to so many orders beside the books; it

@@ -136,6 +136,12 @@ impl Edition {
     /// Bytes of a record.
     pub(super) const BYTES: usize = 16 + 8 + 8 + 1 + 8 + 3 + 4 + 8 + 8 + 4 + 4 + 4 + 1 + 8 + 8;
 
+    /// Whether the log tells what the product was after event `at`, when this is the first edition
+    /// that it tells of. That of a product which is older than the log may have had others before.
+    pub(super) fn tells_of(&self, at: Sequence) -> bool {
+        !self.created_at.is_none() || at >= self.since
+    }
+
     /// The row, in place of `stored`, which knows what is older than the log.
     pub(super) fn row(&self, stored: Option<&ProductRow>) -> ProductRow {
         let or = |known: Timestamp, stored: Option<Timestamp>| {

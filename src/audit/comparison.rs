@@ -26,6 +26,8 @@ pub(super) struct Comparison<'a> {
     pub(super) mends: Mends,
     /// Orders of the store that are older than the log.
     pub(super) older: u64,
+    /// Rows that were passed over, because another shard owns them and they are being moved.
+    pub(super) in_transit: u64,
 }
 
 impl<'a> Comparison<'a> {
@@ -42,6 +44,7 @@ impl<'a> Comparison<'a> {
             findings: Findings::default(),
             mends: Mends::new()?,
             older: 0,
+            in_transit: 0,
         };
         comparison.buckets();
         comparison.checkpoints();
@@ -66,7 +69,11 @@ impl<'a> Comparison<'a> {
                 if shard.orders.peek().is_some_and(|row| row.order == order)
                     && let Some(row) = shard.orders.take()?
                 {
-                    rows.push((index, row));
+                    let is_own = shard.buckets.holds(order);
+                    match !is_own && shard.in_transit.holds(order) {
+                        true => self.in_transit += 1,
+                        false => rows.push((index, row)),
+                    }
                 }
             }
             self.findings.looked(Check::StoreOrders, rows.len() as u64);

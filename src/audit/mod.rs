@@ -114,17 +114,21 @@ fn look(data: &Path, store: Option<&dyn Store>, state_orders_max: u64) -> Result
             let mut comparison = Comparison::new(&mut shards, &books, &letters)?;
             comparison.orders(&mut orders)?;
             comparison.products(products.finish()?, directory.partitions())?;
-            Ok((comparison.findings, comparison.mends, comparison.older))
+            let Comparison { findings, mends, older, in_transit, .. } = comparison;
+            Ok((findings, mends, older, in_transit))
         };
-        let (findings, found, older) = compare().map_err(room)?;
+        let (findings, found, older, in_transit) = compare().map_err(room)?;
         mends = Some(found);
         report.findings.merge(findings);
-        if older > 0 {
-            report.notes.push(format!(
-                "{} orders of the store are older than the log: only their shard was looked at",
-                report::grouped(older)
-            ));
-        }
+        report.totals.store_orders =
+            Some(shards.iter().map(|shard| shard.order_count).sum::<u64>() - in_transit);
+        let mut note = |count: u64, what: &str| {
+            if count > 0 {
+                report.notes.push(format!("{} {what}", report::grouped(count)));
+            }
+        };
+        note(older, "orders of the store are older than the log: only their shard was looked at");
+        note(in_transit, "rows of buckets that are being moved were left out on the other shard");
     }
     let mut outcome = orders.outcome;
     let partitions = directory.partitions();
@@ -214,7 +218,6 @@ fn sum(books: &[Books], shards: &[ShardRows], report: &mut Report) {
         }
     }
     for shard in shards {
-        *totals.store_orders.get_or_insert(0) += shard.order_count;
         totals.shards.push(ShardTotals {
             name: shard.name.clone(),
             buckets: shard.buckets.to_string(),

@@ -343,3 +343,7 @@ pub(super) fn check_keys(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "orders_test.rs"]
+mod tests;

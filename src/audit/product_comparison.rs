@@ -60,6 +60,9 @@ impl Comparison<'_> {
         row: Option<ProductRow>,
     ) -> io::Result<()> {
         let window = self.window(shard, partition);
+        if editions.first().is_some_and(|first| !first.tells_of(window.before)) {
+            return Ok(());
+        }
         let expected = edition_at(editions, window.after);
         let text = match (&row, expected) {
             (Some(_), None) if editions.is_empty() => "it is in the store only".to_owned(),

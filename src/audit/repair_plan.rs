@@ -62,6 +62,9 @@ impl Done {
     }
 }
 
+/// Why something is left alone.
+const TOO_OLD: &str = "the log does not reach back to what it was";
+
 /// One transaction, and what it comes to.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -106,7 +109,7 @@ impl Plan {
         let (old, new) = match &mend.what {
             Wrong::Order(entry, stored) => {
                 if !entry.is_known_at(at) {
-                    self.left.push((index, "the log does not reach back to what it was"));
+                    self.left.push((index, TOO_OLD));
                     return;
                 }
                 let row = order_row(entry, at, stored.as_deref());
@@ -121,6 +124,10 @@ impl Plan {
                 (Some(stored.as_ref().clone().into()), None)
             }
             Wrong::Product(editions, stored) => {
+                if editions.first().is_some_and(|first| !first.tells_of(at)) {
+                    self.left.push((index, TOO_OLD));
+                    return;
+                }
                 let row = edition_at(editions, at).map(|edition| edition.row(stored.as_deref()));
                 match (&row, editions.first()) {
                     (Some(row), _) => self.repair.products.push(row.clone()),

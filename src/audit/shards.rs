@@ -31,6 +31,8 @@ pub(super) struct ShardRows {
     pub(super) shard: Arc<dyn Shard>,
     pub(super) name: String,
     pub(super) buckets: BucketSet,
+    /// Buckets whose rows may stand here though another shard owns them.
+    pub(super) in_transit: BucketSet,
     /// Where it stood, for each partition.
     pub(super) windows: Vec<Window>,
     pub(super) orders: Cursor<OrderRow>,
@@ -125,11 +127,16 @@ async fn read_once(store: &dyn Store, identity: StoreIdentity) -> Result<Option<
         return Ok(Some(Reading::Empty));
     }
     store.refresh().await?;
+    // A move may have begun or ended meanwhile.
+    for shard in &mut read {
+        shard.in_transit = shard.in_transit.union(&shard.shard.in_transit());
+    }
     Ok((owned(&store.shards()) == before).then_some(Reading::Shards(read, unclaimed)))
 }
 
 async fn read_shard(shard: Arc<dyn Shard>, identity: StoreIdentity) -> Result<ShardRows, Trouble> {
     let partitions: Vec<_> = identity.partitions.all().collect();
+    let in_transit = shard.in_transit();
     let before = checkpoints(shard.as_ref(), &partitions).await?;
     let orders = spool_orders(shard.as_ref()).await?;
     let products = spool_products(shard.as_ref()).await?;
@@ -139,6 +146,7 @@ async fn read_shard(shard: Arc<dyn Shard>, identity: StoreIdentity) -> Result<Sh
     Ok(ShardRows {
         name: shard.name().to_owned(),
         buckets: shard.buckets(),
+        in_transit,
         windows: windows.map(|(before, after)| Window { before, after }).collect(),
         order_count: orders.len(),
         orders: Cursor::new(orders.finish()?)?,
