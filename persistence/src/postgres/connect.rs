@@ -82,7 +82,7 @@ pub(super) fn failure(shard: &str, error: &tokio_postgres::Error) -> StoreError 
         return answer(shard, said);
     }
     let away = || StoreError::Away { shard: shard.to_owned(), why: words(error) };
-    let is_io = error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+    let is_io = error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     if error.is_closed() || is_io {
         return away();
     }

@@ -38,7 +38,7 @@ impl Session {
         self.client = Some(client);
     }
 
-    /// Asks one question that changes nothing, within `limit`.
+    /// One statement in a transaction of its own, within `limit`.
     pub(super) async fn ask(
         &mut self,
         limit: Duration,

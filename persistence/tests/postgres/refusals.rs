@@ -21,9 +21,8 @@ fn password(url: &str) -> &str {
 
 /// Opening fails with an error whose words include these.
 fn check(what: &str, options: &PostgresOptions, words: &[&str]) -> StoreError {
-    let error = match PostgresStore::open(options.clone()) {
-        Ok(_) => panic!("{what}: it was opened"),
-        Err(error) => error,
+    let Err(error) = PostgresStore::open(options.clone()) else {
+        panic!("{what}: it was opened");
     };
     let said = format!("{error} {error:?}");
     for words in words {

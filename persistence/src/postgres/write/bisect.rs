@@ -21,7 +21,7 @@ pub(super) async fn write<'a>(
     folded: &Folded<'a>,
     tally: &mut Tally<'a>,
 ) -> Result<(), Refusal> {
-    let mut ranges = vec![0..folded.orders.len()];
+    let mut ranges: Vec<_> = std::iter::once(0..folded.orders.len()).collect();
     while let Some(seats) = ranges.pop() {
         client.batch_execute("SAVEPOINT half").await?;
         match settle(client, folded, &seats, tally).await {
