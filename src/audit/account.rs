@@ -3,7 +3,7 @@
 use super::order_event::{take, take_time, take_u64};
 use doorbuster_persistence::ProductRow;
 use doorbuster_protocol::command::SaleState;
-use doorbuster_protocol::event::Terms;
+use doorbuster_protocol::event::{Event, Fact, Terms};
 use doorbuster_protocol::outcome::ProductView;
 use doorbuster_protocol::{Currency, OrderId, ProductId, Sequence, Timestamp};
 use std::collections::VecDeque;
@@ -74,6 +74,27 @@ impl Account {
             sold: i64::from(view.sold),
             ..Self::new(terms, Sequence::ZERO, Timestamp::NONE)
         }
+    }
+
+    /// Takes a change of terms, stock or state for what it says. Balances are the ledger's.
+    pub(super) fn change_terms(&mut self, sequence: Sequence, event: &Event) {
+        match &event.fact {
+            Fact::Defined { terms, .. } => self.terms = *terms,
+            Fact::Restocked { units, .. } => {
+                self.terms.stock = self.terms.stock.saturating_add(*units);
+            }
+            Fact::Withdrawn { units, .. } => {
+                self.terms.stock = self.terms.stock.saturating_sub(*units);
+            }
+            Fact::StateSet { state, .. } => self.state = *state,
+            Fact::Placed(_)
+            | Fact::Queued(_)
+            | Fact::Paid { .. }
+            | Fact::Cancelled(_)
+            | Fact::Expired(_)
+            | Fact::Acknowledged { .. } => return,
+        }
+        self.changed = (sequence, event.at);
     }
 
     /// What speaks against selling at `at` for so much; `None` when nothing does.

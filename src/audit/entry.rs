@@ -1,5 +1,6 @@
 //! What became of one order according to the log, and what its row must say as of any event.
 
+use super::order_event::{OrderEvent, What};
 use doorbuster_persistence::{OrderItem, OrderRow};
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::record::{Malformed, Reader, Write};
@@ -87,6 +88,22 @@ impl Entry {
     /// Whether the log tells what the order was after event `at`.
     pub(super) fn is_known_at(&self, at: Sequence) -> bool {
         at >= self.known_since
+    }
+
+    /// Takes a change for what it says.
+    pub(super) fn enter(&mut self, event: &OrderEvent) {
+        let expires_at = self.last_stage().expires_at;
+        let ended = |status| Some(Stage::new(event.sequence, event.at, status, expires_at));
+        match event.what {
+            What::Served => {
+                let (sequence, at, status) = (event.sequence, event.at, OrderStatus::Pending);
+                self.served = Some(Stage::new(sequence, at, status, event.expires_at));
+            }
+            What::Paid => self.ended = ended(OrderStatus::Paid),
+            What::Cancelled => self.ended = ended(OrderStatus::Cancelled),
+            What::Expired => self.ended = ended(OrderStatus::Expired),
+            What::Opened | What::Placed | What::Queued => {}
+        }
     }
 
     /// Its row in a stage.

@@ -15,7 +15,7 @@
 //! | [`state_machine`] | the engine's own replay against the books |
 //! | [`shards`], [`letters`] | the store as it was read |
 //! | [`comparison`], [`product_comparison`] | log and shards side by side |
-//! | [`mends`], [`repair_plan`], [`repair`] | what is to be set right, and doing it |
+//! | [`mends`], [`repair_plan`], [`since`], [`repair`] | what is to be set right, and doing it |
 //! | [`report`], [`repair_report`] | the findings, for eyes and for programs |
 
 mod account;
@@ -34,6 +34,7 @@ mod repair_report;
 pub(crate) mod report;
 mod row_bytes;
 mod shards;
+mod since;
 mod spill;
 mod spills;
 mod spool;
@@ -77,6 +78,7 @@ pub(crate) fn run_within(
 
 /// What an audit found, and what it takes to set it right.
 struct Look {
+    directory: DataDirectory,
     report: Report,
     books: Vec<Books>,
     letters: Letters,
@@ -147,7 +149,7 @@ fn look(data: &Path, store: Option<&dyn Store>, state_orders_max: u64) -> Result
     sum(&books, &shards, &mut report);
     let by_partition = &outcome.by_partition;
     state_machine::compare(&directory, &books, by_partition, state_orders_max, &mut report)?;
-    Ok(Look { report, books, letters, shards, mends })
+    Ok(Look { directory, report, books, letters, shards, mends })
 }
 
 /// Reads the shards; none when no projector has filled them yet.

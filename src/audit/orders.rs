@@ -223,12 +223,9 @@ impl Orders {
             self.diverges(Check::History, event, text);
         }
         self.check_hold(&last, event);
-        if status == OrderStatus::Pending {
-            entry.served = Some(Stage::new(event.sequence, event.at, status, event.expires_at));
-            return;
-        }
-        entry.ended = Some(Stage::new(event.sequence, event.at, status, last.expires_at));
-        if status != OrderStatus::Paid && event.sequence > opened {
+        entry.enter(event);
+        let gives_back = matches!(event.what, What::Cancelled | What::Expired);
+        if gives_back && event.sequence > opened {
             let units = -i64::from(entry.quantity.get());
             self.take_units(entry, event.sequence, units, 0);
         }

@@ -11,9 +11,11 @@ use super::mends::{Mend, Mends, SetBack};
 use super::repair_plan::{Done, Plan};
 use super::report::Report;
 use super::shards::ShardRows;
-use super::{Look, ledger::Books, look, no_room};
+use super::since::Since;
+use super::{Look, ledger::Books, log_failure, look, no_room};
 use crate::exit::Failure;
 use crate::roles;
+use doorbuster_engine::directory::DataDirectory;
 use doorbuster_persistence::{DeadLetter, Repair, Store, StoreError};
 use doorbuster_protocol::{PartitionId, Sequence};
 use std::collections::{HashMap, HashSet};
@@ -75,24 +77,29 @@ pub(crate) fn run(
     for _ in 0..ROUNDS_MAX {
         let done_before = repairs.done_count;
         repairs.left.clear();
-        let Look { books, letters, shards, mends, .. } = looked;
+        let Look { directory, books, letters, shards, mends, .. } = looked;
+        let mut was_outrun = false;
         if let Some(mends) = mends {
             let runtime = roles::runtime();
             let mut work = Work {
                 runtime,
+                directory: &directory,
                 books: &books,
                 shards: &shards,
+                since: HashMap::new(),
                 repairs: &mut repairs,
                 failed: HashSet::new(),
+                was_outrun: false,
             };
             work.mend(mends)?;
             work.settle(&letters)?;
+            was_outrun = work.was_outrun;
         }
         looked = look(data, Some(store), state_orders_max)?;
         let report = std::mem::take(&mut looked.report);
         let is_over = report.is_clean()
             || report.findings.doubt_the_log()
-            || repairs.done_count == done_before;
+            || (repairs.done_count == done_before && !was_outrun);
         repairs.after = Some(report);
         if is_over {
             break;
@@ -104,18 +111,21 @@ pub(crate) fn run(
 /// One round of repairs.
 struct Work<'a> {
     runtime: Runtime,
+    directory: &'a DataDirectory,
     books: &'a [Books],
     shards: &'a [ShardRows],
+    /// What the log says after what was read, for partitions where that was asked.
+    since: HashMap<PartitionId, Since>,
     repairs: &'a mut Repairs,
     /// Rows that could not be set right, by shard.
     failed: HashSet<(u16, Subject)>,
+    /// Whether a shard was further than the log tells: the next round looks again.
+    was_outrun: bool,
 }
 
 /// How a try to set rows right ended.
 enum Tried {
     Done,
-    /// The shard is past the events that were read: the next round looks again.
-    TooFar,
     Failed(StoreError),
 }
 
@@ -156,7 +166,7 @@ impl Work<'_> {
             return Ok(());
         }
         match self.try_rows(key, mends)? {
-            Tried::Done | Tried::TooFar => Ok(()),
+            Tried::Done => Ok(()),
             Tried::Failed(_) if mends.len() > 1 => {
                 let (first, second) = mends.split_at(mends.len() / 2);
                 self.rows(key, first)?;
@@ -171,7 +181,6 @@ impl Work<'_> {
 
     fn try_rows(&mut self, key: (u16, PartitionId), mends: &[Mend]) -> Result<Tried, Failure> {
         let (shard, partition) = key;
-        let books = &self.books[partition.index()];
         let mut last_error = None;
         for attempt in 0..TRIES_MAX {
             let at = match self.checkpoint(shard, partition) {
@@ -181,10 +190,13 @@ impl Work<'_> {
                     continue;
                 }
             };
-            if at > books.last {
-                return Ok(Tried::TooFar);
+            let name = &self.shards[usize::from(shard)].name;
+            let since = self.since_of(partition);
+            if !since.follow(at).map_err(|error| log_failure(partition, &error))? {
+                self.was_outrun = true;
+                return Ok(Tried::Done);
             }
-            let plan = Plan::of(partition, at, &self.shards[usize::from(shard)].name, mends);
+            let plan = Plan::of(partition, at, name, mends, since);
             let outcome = match plan.is_empty() {
                 true => Ok(()),
                 false => self.send(shard, plan.repair),
@@ -207,6 +219,11 @@ impl Work<'_> {
         }
         let error = last_error.unwrap_or(StoreError::Closed);
         Err(roles::store::failure(&error))
+    }
+
+    fn since_of(&mut self, partition: PartitionId) -> &mut Since {
+        let (directory, books) = (self.directory, &self.books[partition.index()]);
+        self.since.entry(partition).or_insert_with(|| Since::new(directory, books))
     }
 
     fn set_back(&mut self, set_back: SetBack) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use super::entry::{Entry, is_after_the_sale};
 use super::mends::{Mend, Wrong};
 use super::product_comparison::edition_at;
+use super::since::Since;
 use super::version::Version;
 use doorbuster_persistence::{DeadLetter, OrderRow, Repair};
 use doorbuster_protocol::outcome::OrderStatus;
@@ -89,12 +90,18 @@ impl Plan {
         }
     }
 
-    /// Sets `mends` of one partition right as of event `at`.
-    pub(super) fn of(partition: PartitionId, at: Sequence, shard: &str, mends: &[Mend]) -> Self {
+    /// Sets `mends` of one partition right as of event `at`, up to which `since` was followed.
+    pub(super) fn of(
+        partition: PartitionId,
+        at: Sequence,
+        shard: &str,
+        mends: &[Mend],
+        since: &Since,
+    ) -> Self {
         let repair = Self::nothing(partition, at);
         let mut plan = Self { repair, done: Vec::new(), left: Vec::new() };
         for (index, mend) in mends.iter().enumerate() {
-            plan.add(index, mend, shard);
+            plan.add(index, mend, shard, since);
         }
         plan
     }
@@ -104,7 +111,7 @@ impl Plan {
         self.done.is_empty()
     }
 
-    fn add(&mut self, index: usize, mend: &Mend, shard: &str) {
+    fn add(&mut self, index: usize, mend: &Mend, shard: &str, since: &Since) {
         let at = self.repair.at;
         let (old, new) = match &mend.what {
             Wrong::Order(entry, stored) => {
@@ -112,7 +119,9 @@ impl Plan {
                     self.left.push((index, TOO_OLD));
                     return;
                 }
-                let row = order_row(entry, at, stored.as_deref());
+                let mut entry = entry.clone();
+                since.add_to_entry(&mut entry);
+                let row = order_row(&entry, at, stored.as_deref());
                 match &row {
                     Some(row) => self.repair.orders.push(row.clone()),
                     None => self.repair.without_orders.push(entry.order),
@@ -128,7 +137,9 @@ impl Plan {
                     self.left.push((index, TOO_OLD));
                     return;
                 }
-                let row = edition_at(editions, at).map(|edition| edition.row(stored.as_deref()));
+                let mut editions = editions.clone();
+                since.add_to_editions(&mut editions);
+                let row = edition_at(&editions, at).map(|edition| edition.row(stored.as_deref()));
                 match (&row, editions.first()) {
                     (Some(row), _) => self.repair.products.push(row.clone()),
                     (None, Some(first)) => self.repair.without_products.push(first.product),

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Bytes of records that a sorter keeps in memory before it writes them as a run.
-pub(super) const RUN_BYTES: usize = 48 << 20;
+pub(super) const RUN_BYTES: usize = 24 << 20;
 /// Runs that are merged at once.
 const FAN_IN: usize = 256;
 /// Bytes that a merge reads ahead, over all runs.
