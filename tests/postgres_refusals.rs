@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use support::metrics::Metrics;
+use support::role::Role;
 use support::shards::{Shards, words};
 use support::{PATIENCE, Server, doorbuster, wait_until};
 
@@ -55,6 +56,8 @@ struct Refusals<'a> {
     home: &'a Path,
     /// A data directory that was made before.
     data: PathBuf,
+    /// The engine of that directory, when it runs.
+    engine: Option<String>,
     /// What must never be shown.
     secrets: Vec<String>,
 }
@@ -75,6 +78,11 @@ impl Refusals<'_> {
                 "project" => _ = command.args(["--admin", "off"]),
                 "edge" => _ = command.args(["--http", "127.0.0.1:0", "--admin", "off"]),
                 _ => {}
+            }
+            if let Some(engine) =
+                self.engine.as_ref().filter(|_| ["project", "edge"].contains(role))
+            {
+                command.args(["--engine", engine]);
             }
             if *role != "audit" {
                 command.args(["--log-level", "debug"]);
@@ -110,6 +118,7 @@ impl Refusals<'_> {
     }
 }
 
+const CLAIMED: &str = "SELECT count(*) FROM shard WHERE cluster IS NOT NULL";
 const ALL: &[&str] = &["serve", "project", "edge", "audit"];
 /// Those that do without a shard that cannot be reached just now are left out.
 const NEEDING: &[&str] = &["serve", "project", "audit"];
@@ -126,6 +135,7 @@ fn urls_that_lead_nowhere_are_refused() {
     let refusals = Refusals {
         home: home.path(),
         data: data_directory(home.path()),
+        engine: None,
         secrets: vec![secret.clone(), "hunter2".to_owned()],
     };
     // What cannot be read is found before anything is asked.
@@ -170,6 +180,7 @@ fn schemas_of_other_versions_are_refused() {
     let refusals = Refusals {
         home: home.path(),
         data: data_directory(home.path()),
+        engine: None,
         secrets: vec![password(&url).to_owned()],
     };
     let readers: &[&str] = &["edge", "audit"];
@@ -203,9 +214,12 @@ fn a_shard_that_is_another_one_is_refused() {
     // A sale of its own claims two of them.
     let claimed = home.path().join("claimed");
     let server = Server::start_with(&claimed, "127.0.0.1:0", &["--store", one, "--store", two]);
+    for database in &shards.0[..2] {
+        wait_until("the sale has claimed its shard", || database.psql(CLAIMED) == "1");
+    }
     assert!(server.stop().success());
     let secrets = urls.iter().map(|url| password(url).to_owned()).collect();
-    let refusals = Refusals { home: home.path(), data: claimed, secrets };
+    let refusals = Refusals { home: home.path(), data: claimed, engine: None, secrets };
     let own: &[&str] = &["project", "edge", "audit"];
 
     let swapped = [two.as_str(), one];
@@ -218,12 +232,14 @@ fn a_shard_that_is_another_one_is_refused() {
 
     // Another data directory's, as a whole and for a part.
     let other = data_directory(&home.path().join("other"));
-    let refusals = Refusals { data: other, ..refusals };
+    let flags = ["engine", "--cores", "1", "--engine-listen", "127.0.0.1:0"];
+    let engine = Role::start(&other, &flags, "listening");
+    let address = engine.address.map(|address| address.to_string());
+    let refusals = Refusals { data: other, engine: address, ..refusals };
     refusals.check(&["serve", "project", "audit"], &[one, two], 7, &["belongs"]);
     refusals.check(&["serve", "project"], &[spare, two], 7, &["shard-1"]);
-    let untouched = "SELECT count(*) FROM shard WHERE cluster IS NOT NULL";
     let tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'shard'";
-    let is_untouched = shards.0[2].psql(tables) == "0" || shards.0[2].psql(untouched) == "0";
+    let is_untouched = shards.0[2].psql(tables) == "0" || shards.0[2].psql(CLAIMED) == "0";
     assert!(is_untouched, "a store that is refused claims nothing");
 }
 
@@ -236,6 +252,7 @@ fn the_password_is_shown_nowhere() {
     let refusals = Refusals {
         home: home.path(),
         data: home.path().join("data"),
+        engine: None,
         secrets: shards.0.iter().map(|database| password(&database.url()).to_owned()).collect(),
     };
     let data = &refusals.data;
@@ -276,7 +293,7 @@ fn the_password_is_shown_nowhere() {
 
     // The configuration, from flags, the environment and a file, when it is right and when not.
     let file = home.path().join("doorbuster.toml");
-    for (url, exit) in [(url.clone(), 0), (format!("{url}?flavour={secret}"), 78)] {
+    for (url, exit) in [(url.clone(), 0), (format!("{url}?flavour=vanilla"), 78)] {
         fs::write(&file, format!("store = [\"{url}\"]\n")).expect("written");
         let show: &[&[&str]] = &[
             &["config", "show"],

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &EngineSettings) -> Result<Exit, Failure> {
     let key = PreSharedKey::new(Secrets::of(&config.data).engine_key(&config)?);
     let mut running = Running::new();
     let listen = config.engine_listen.unwrap_or(SocketAddr::from(LISTEN));
-    let cores = engine::cores(&config, directory.partitions, 1);
+    let cores = engine::cores(&config, directory.identity.partitions, 1);
     let (role, started) = engine::start(&config, key.clone(), cores, listen)?;
     running.add(role);
     let (role, stock) = stock::start(started.addresses.clone(), key);

@@ -5,15 +5,16 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::secrets::Secrets;
 use doorbuster_engine::directory::DataDirectory;
-use doorbuster_protocol::routing::PartitionCount;
+use doorbuster_persistence::store::StoreIdentity;
 
 /// What a prepared directory is like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prepared {
     /// Whether it was made just now.
     pub(crate) is_new: bool,
-    /// Its partitions, whatever the configuration says about new ones.
-    pub(crate) partitions: PartitionCount,
+    /// Its id, by which a store knows whose it is, and its partitions, whatever the configuration
+    /// says about new ones.
+    pub(crate) identity: StoreIdentity,
 }
 
 /// Makes the directory and its secrets as far as they are missing.
@@ -25,5 +26,6 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Failure> {
     let directory = DataDirectory::create_or_open(&config.data, config.partitions)
         .map_err(|error| directory_failure(&error))?;
     Secrets::of(directory.path()).make_missing()?;
-    Ok(Prepared { is_new: !existed, partitions: directory.partitions() })
+    let identity = StoreIdentity { directory: directory.id(), partitions: directory.partitions() };
+    Ok(Prepared { is_new: !existed, identity })
 }

@@ -33,15 +33,16 @@ pub(crate) struct Everything {
 /// Starts everything; orders can be placed when this returns. With `first_product`, a new data
 /// directory begins with a product to buy.
 pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, Failure> {
-    let directory::Prepared { is_new, partitions } = directory::prepare(config)?;
+    let directory::Prepared { is_new, identity } = directory::prepare(config)?;
     let secrets = Secrets::of(&config.data);
     let (key, tokens) = (secrets.engine_key(config)?, secrets.token_rules(config)?);
     let use_of_it = if is_new { store::Use::FillNew } else { store::Use::Fill };
     let opened = store::open(config, key, use_of_it)?;
     let (store, key) = (Arc::clone(&opened.store), PreSharedKey::new(key));
+    store::check_owner(store.as_ref(), identity)?;
     let mut running = Running::new();
 
-    let cores = engine::cores(config, partitions, 2);
+    let cores = engine::cores(config, identity.partitions, 2);
     let listen = config.engine_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let (role, engine) = engine::start(config, key.clone(), cores, listen)?;
     running.add(role);

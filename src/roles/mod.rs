@@ -15,6 +15,7 @@ pub(crate) mod store;
 
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
+use std::cell::RefCell;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -43,13 +44,15 @@ pub(crate) struct Running {
     stops: Vec<(&'static str, Stop)>,
     news: Receiver<News>,
     teller: Sender<News>,
+    /// Those whose end is known already: it is told once.
+    ended: RefCell<Vec<&'static str>>,
 }
 
 impl Running {
     /// None yet.
     pub(crate) fn new() -> Self {
         let (teller, news) = mpsc::channel();
-        Self { stops: Vec::new(), news, teller }
+        Self { stops: Vec::new(), news, teller, ended: RefCell::default() }
     }
 
     /// Watches over one more; a role that needs another is added after it.
@@ -84,14 +87,17 @@ impl Running {
     /// Fails when a role has ended by itself; does not wait.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.news.try_recv() {
-            Ok(News::Ended(name, ended)) => Err(ended.err().unwrap_or_else(|| ended_unasked(name))),
+            Ok(News::Ended(name, ended)) => {
+                self.ended.borrow_mut().push(name);
+                Err(ended.err().unwrap_or_else(|| ended_unasked(name)))
+            }
             Ok(News::Signal) | Err(_) => Ok(()),
         }
     }
 
     /// Drains the roles one after the other, the last one first: who serves others ends after them.
     pub(crate) fn stop(self) -> Result<(), Failure> {
-        let mut ended = Vec::new();
+        let mut ended = self.ended.into_inner();
         for (name, stop) in self.stops.into_iter().rev() {
             stop();
             while !ended.contains(&name) {

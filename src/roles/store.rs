@@ -4,6 +4,7 @@ use crate::config::{Config, StoreChoice};
 use crate::exit::{Exit, Failure};
 use crate::secrets::Secrets;
 use doorbuster_persistence::postgres::{PostgresOptions, PostgresStore, WhenAway};
+use doorbuster_persistence::store::StoreIdentity;
 use doorbuster_persistence::{SqliteOptions, SqliteStore, Store, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,6 +105,24 @@ fn of_shards(
     };
     let postgres = Some(Arc::clone(&store));
     Ok(Opened { store, postgres, description })
+}
+
+/// Refuses a store that holds another data directory's results, before anything is sold. A shard
+/// that is away is asked when it is back.
+pub(crate) fn check_owner(store: &dyn Store, identity: StoreIdentity) -> Result<(), Failure> {
+    for shard in store.shards() {
+        let error = match super::runtime().block_on(shard.identity()) {
+            Ok(Some(stored)) if stored != identity => {
+                let words = |it: StoreIdentity| format!("{:016x}", it.directory);
+                StoreError::Foreign { stored: words(stored), given: words(identity) }
+            }
+            Err(error) if !error.is_retryable() => error,
+            Ok(_) | Err(_) => continue,
+        };
+        let what = format!("shard {} of the store cannot be used", shard.name());
+        return Err(Failure::because(Exit::StoreUnusable, what, &error));
+    }
+    Ok(())
 }
 
 /// What to say when the store cannot be used.
