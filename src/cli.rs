@@ -320,7 +320,7 @@ pub(crate) struct Audit {
     pub(crate) repair: bool,
     /// Let the engine's state machine replay partitions of up to so many orders beside the books; it
     /// takes about 200 bytes of memory for each
-    #[arg(long, value_name = "N", value_parser = units::count, default_value = "1m",
+    #[arg(long, value_name = "N", value_parser = units::count, default_value = "2m",
           env = "DOORBUSTER_AUDIT_STATE_ORDERS_MAX")]
     pub(crate) state_orders_max: u64,
     /// The settings.

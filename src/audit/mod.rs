@@ -60,7 +60,7 @@ use std::io;
 use std::path::Path;
 
 /// Orders of a partition up to which the engine's state machine replays its log, too.
-pub(crate) const STATE_ORDERS_MAX: u64 = 1_000_000;
+pub(crate) const STATE_ORDERS_MAX: u64 = 2_000_000;
 
 /// Audits the data directory at `data`, and the store when there is one. Nothing is written.
 pub(crate) fn run(data: &Path, store: Option<&dyn Store>) -> Result<Report, Failure> {

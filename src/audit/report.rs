@@ -95,7 +95,10 @@ impl Report {
                     let times = grouped(times.unwrap_or(0));
                     writeln!(text, "  ✓ {:<62} {times:>12} ×", check.claim())
                 }
-                (_, found) => writeln!(text, "  ✗ {:<62} {found:>12} divergences", check.claim()),
+                (_, found) => {
+                    let noun = if found == 1 { "divergence" } else { "divergences" };
+                    writeln!(text, "  ✗ {:<62} {found:>12} {noun}", check.claim())
+                }
             };
         }
         text
