@@ -5,20 +5,15 @@
 //! what to correct. Servers speak in SQLSTATEs; PgBouncer 1.18 often has only words.
 
 use crate::error::StoreError;
+use crate::postgres::tls;
 use crate::postgres::url::ShardUrl;
 use std::error::Error as _;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{Client, NoTls};
-
-/// How connections are encrypted: not at all; a URL that asks for it is refused.
-pub(super) type Tls = NoTls;
-
-/// The encryption that `url` asks for.
-pub(super) const fn tls(_url: &ShardUrl) -> Tls {
-    NoTls
-}
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
 /// Connects, and runs the connection on the current runtime until the client is dropped.
 pub(super) async fn connect(
@@ -40,8 +35,17 @@ pub(super) async fn connect_with_task(
     // The configuration's limit ends with the TCP connection: a server that accepts and then says
     // nothing would be waited for for ever.
     let limit_all = limit.saturating_mul(url.hosts().max(1) as u32);
-    let connected = tokio::time::timeout(limit_all, config.connect(tls(url))).await;
-    let (client, connection) = match connected {
+    let connector = tls::connector(url.encryption()).map_err(|why| StoreError::Misconfigured {
+        what: format!("shard {shard} of the store cannot be verified: {why}"),
+        next: "Name the certificate of its authority with sslrootcert in its URL".into(),
+    })?;
+    let connecting = async {
+        match connector {
+            Some(tls) => establish(&config, tls).await,
+            None => establish(&config, NoTls).await,
+        }
+    };
+    let (client, connection) = match tokio::time::timeout(limit_all, connecting).await {
         Err(_) => {
             let why = format!("{} did not answer within {} ms", url.place(), limit_all.as_millis());
             return Err(StoreError::Away { shard: shard.to_owned(), why });
@@ -57,6 +61,18 @@ pub(super) async fn connect_with_task(
         }
     });
     Ok((client, task.abort_handle()))
+}
+
+/// What drives a connection, however it is encrypted.
+type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+
+async fn establish<T>(config: &Config, tls: T) -> Result<(Client, Driver), tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await?;
+    Ok((client, Box::pin(connection)))
 }
 
 /// What an error while connecting to `url` means.
@@ -82,6 +98,9 @@ pub(super) fn failure(shard: &str, error: &tokio_postgres::Error) -> StoreError 
         return answer(shard, said);
     }
     let away = || StoreError::Away { shard: shard.to_owned(), why: words(error) };
+    if error.to_string() == "error performing TLS handshake" {
+        return handshake(shard, error);
+    }
     let is_io = error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     if error.is_closed() || is_io {
         return away();
@@ -94,6 +113,30 @@ pub(super) fn failure(shard: &str, error: &tokio_postgres::Error) -> StoreError 
             next: "Correct user and password in the URL of the store".into(),
         },
         _ => StoreError::Failed { why: format!("shard {shard}: {}", words(error)) },
+    }
+}
+
+/// A server that is not who the URL says, or speaks no TLS, is told from one that went away.
+fn handshake(shard: &str, error: &tokio_postgres::Error) -> StoreError {
+    let shard = shard.to_owned();
+    let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let is_refused = match io {
+        Some(io) => {
+            io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        }
+        None => true,
+    };
+    match is_refused {
+        false => StoreError::Away { shard, why: words(error) },
+        true => StoreError::Misconfigured {
+            what: format!(
+                "shard {shard} of the store cannot be spoken to in private: {}",
+                words(error)
+            ),
+            next:
+                "Correct sslmode, sslrootcert or the host in its URL, or the server's certificate"
+                    .into(),
+        },
     }
 }
 

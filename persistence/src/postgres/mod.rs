@@ -8,7 +8,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | `options`, `url` | how a store is opened |
-//! | `connect`, `session` | connections, and what their errors mean |
+//! | `connect`, `session`, `tls` | connections, and what their errors mean |
 //! | `schema`, `migrations/` | the tables, and bringing them up to date |
 //! | `identity`, `claim` | whether a database is the shard that is meant, and making it one |
 //! | `map`, `core` | which shard is asked for which bucket |
@@ -35,6 +35,7 @@ mod scan;
 mod schema;
 mod session;
 mod shard;
+mod tls;
 mod types;
 mod url;
 mod write;

@@ -4,7 +4,9 @@
 //! Nothing that prints one shows the password: not `Debug`, not `Display`, not the refusal of a text
 //! that is none.
 
+use crate::postgres::tls::Encryption;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -21,6 +23,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShardUrl {
     config: Config,
+    encryption: Encryption,
     text: String,
 }
 
@@ -43,6 +46,11 @@ impl ShardUrl {
             config.application_name(APPLICATION_NAME);
         }
         config
+    }
+
+    /// How its connections are encrypted.
+    pub(super) const fn encryption(&self) -> &Encryption {
+        &self.encryption
     }
 
     /// How many hosts are tried in turn.
@@ -90,20 +98,65 @@ impl FromStr for ShardUrl {
         if !is_url && text.contains("://") {
             return Err(UrlError("its scheme is not postgres".into()));
         }
-        let config: Config = text.parse().map_err(|error| UrlError(cause(&error)))?;
+        let (rest, verifies, authorities) = without_verification(text, is_url)?;
+        let config: Config = rest.parse().map_err(|error| UrlError(cause(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(UrlError("it names no host".into()));
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(UrlError(
-                "it asks for sslmode=require, and this program speaks no TLS to a store. Use \
-                 sslmode=disable on a network that you trust, or a tunnel such as a local PgBouncer \
-                 with server_tls_sslmode"
-                    .into(),
-            ));
-        }
-        Ok(Self { config, text: text.to_owned() })
+        let encryption = match (verifies, config.get_ssl_mode()) {
+            (true, _) => Encryption::Verified { authorities },
+            (false, _) if authorities.is_some() => {
+                return Err(UrlError("its sslrootcert is only used by sslmode=verify-full".into()));
+            }
+            (false, SslMode::Disable) => Encryption::Off,
+            (false, _) => Encryption::Unverified,
+        };
+        Ok(Self { config, encryption, text: text.to_owned() })
     }
+}
+
+/// Takes out what the parser does not know: whether the server is verified, and by whose certificates.
+/// What is left asks for encryption instead.
+fn without_verification(
+    text: &str,
+    is_url: bool,
+) -> Result<(String, bool, Option<PathBuf>), UrlError> {
+    let (mut verifies, mut authorities) = (false, None);
+    let mut keep = |pair: &str| -> Result<bool, UrlError> {
+        match pair.split_once('=') {
+            Some(("sslmode", "verify-full")) => verifies = true,
+            Some(("sslmode", "verify-ca")) => {
+                return Err(UrlError("of sslmode=verify-ca only verify-full is known".into()));
+            }
+            Some(("sslmode", "allow")) => {
+                return Err(UrlError("in place of sslmode=allow write prefer or disable".into()));
+            }
+            Some(("sslrootcert", path)) => authorities = Some(PathBuf::from(path)),
+            _ => return Ok(true),
+        }
+        Ok(false)
+    };
+    let mut kept = Vec::new();
+    // In a URL the options follow a question mark; what stands before may have an equals sign, too.
+    let (head, pairs) = match (is_url, text.split_once('?')) {
+        (true, Some((head, options))) => (head, options.split('&').collect::<Vec<_>>()),
+        (true, None) => (text, Vec::new()),
+        (false, _) => ("", text.split(' ').collect()),
+    };
+    for pair in pairs {
+        if keep(pair)? {
+            kept.push(pair);
+        }
+    }
+    if verifies {
+        kept.push("sslmode=require");
+    }
+    let rest = match is_url {
+        true if kept.is_empty() => head.to_owned(),
+        true => format!("{head}?{}", kept.join("&")),
+        false => kept.join(" "),
+    };
+    Ok((rest, verifies, authorities))
 }
 
 /// What the parser says, unless it repeats more than the name of an option: that may be a password.
@@ -157,6 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn the_ways_to_encrypt_are_those_of_libpq() {
+        fn check(options: &str, encryption: &Encryption, mode: SslMode) {
+            for text in [
+                format!("postgres://shop@db/sale?{}", options.replace(' ', "&")),
+                format!("host=db user=shop dbname=sale {options}"),
+            ] {
+                let url: ShardUrl = text.parse().expect("a URL");
+                assert_eq!((url.encryption(), url.config.get_ssl_mode()), (encryption, mode));
+                assert_eq!(url.place(), "db:5432/sale");
+            }
+        }
+        let verified =
+            |path: Option<&str>| Encryption::Verified { authorities: path.map(Into::into) };
+        check("connect_timeout=3", &Encryption::Unverified, SslMode::Prefer);
+        check("sslmode=prefer", &Encryption::Unverified, SslMode::Prefer);
+        check("sslmode=disable", &Encryption::Off, SslMode::Disable);
+        check("sslmode=require", &Encryption::Unverified, SslMode::Require);
+        check("sslmode=verify-full", &verified(None), SslMode::Require);
+        let both = "sslrootcert=/etc/ca.pem sslmode=verify-full keepalives=1";
+        check(both, &verified(Some("/etc/ca.pem")), SslMode::Require);
+    }
+
+    #[test]
     fn what_is_no_url_is_refused_without_showing_it() {
         fn check(text: &str, why: &str) {
             let error = text.parse::<ShardUrl>().expect_err(text).to_string();
@@ -164,11 +240,13 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         }
         check("", "no host");
-        check("hunter2", "cannot be read");
+        check("hunter2", "unexpected EOF");
         check("mysql://shop:hunter2@db/sale", "scheme");
         check("postgre//shop:hunter2@db/sale?sslmode=disable", "cannot be read");
         check("postgres://shop:hunter2@db:hunter2/sale", "port");
-        check("postgres://shop:hunter2@db/sale?sslmode=require", "TLS");
+        check("postgres://shop:hunter2@db/sale?sslmode=verify-ca", "verify-full");
+        check("postgres://shop:hunter2@db/sale?sslmode=maybe", "sslmode");
+        check("postgres://shop:hunter2@db/sale?sslrootcert=/ca.pem", "verify-full");
         check("postgres://shop:hunter2@db/sale?flavour=vanilla", "flavour");
         check("user=shop password=hunter2", "no host");
     }

@@ -6,6 +6,7 @@ mod breaks;
 mod identities;
 mod poison;
 mod refusals;
+mod tls;
 
 use doorbuster_persistence::conformance;
 use doorbuster_persistence::postgres::{PostgresOptions, PostgresStore, ShardOptions};
