@@ -305,3 +305,7 @@ pub(super) fn not_the_logs(columns: &[&str]) -> String {
         [] => String::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "comparison_test.rs"]
+mod tests;

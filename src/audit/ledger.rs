@@ -65,6 +65,15 @@ impl Books {
     }
 }
 
+#[cfg(test)]
+impl Books {
+    /// Books of a log of events `first` to `last`, in which nothing happened.
+    pub(super) fn of_span(partition: PartitionId, first: Sequence, last: Sequence) -> Self {
+        let opened = Sequence::new(first.get() - 1);
+        Self { first, opened, last, ..Self::new(partition) }
+    }
+}
+
 impl EventReader for Ledger<'_> {
     fn begin(&mut self, first: Sequence, base: &State) {
         self.spills.rewind(self.marks);

@@ -81,6 +81,12 @@ impl Mends {
         self.rows.push(&self.bytes)
     }
 
+    /// How much there is to set right.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
+        self.rows.len() + self.checkpoints.len() as u64
+    }
+
     /// Everything, in the order in which it was found: checkpoints, then rows.
     pub(super) fn finish(self) -> io::Result<(Vec<SetBack>, Waiting)> {
         Ok((self.checkpoints, Waiting(self.rows.finish()?)))

@@ -244,6 +244,18 @@ impl<R: Row> Cursor<R> {
         Ok(cursor)
     }
 
+    /// Of rows at hand.
+    #[cfg(test)]
+    pub(super) fn of(rows: &[R]) -> io::Result<Self> {
+        let mut spool = Spool::new()?;
+        for row in rows {
+            let mut bytes = Vec::new();
+            row.encode(&mut bytes);
+            spool.push(&bytes)?;
+        }
+        Self::new(spool.finish()?)
+    }
+
     /// The row that comes next.
     pub(super) fn peek(&self) -> Option<&R> {
         self.next.as_ref()
