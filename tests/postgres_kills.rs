@@ -29,6 +29,8 @@ const AWAY_MS: std::ops::Range<u64> = 0..400;
 /// How long a batch that was found is let go on before its backend is ended.
 const INTO_BATCH_MS: std::ops::Range<u64> = 0..6;
 
+/// How those are counted.
+const BACKEND: &str = "backend of a batch: ";
 /// Ends the backend of a batch that has written and has not committed: it has a transaction id.
 /// Says in which statement it was; the loop gives up after some seconds without a batch.
 const END_A_BATCH: &str = "
@@ -126,6 +128,7 @@ fn every_result_arrives_once_whatever_is_killed() {
 
     let mut seen = Checkpoints::default();
     let mut killed: BTreeMap<String, u64> = BTreeMap::new();
+    let mut deck: Vec<u8> = Vec::new();
     for _ in 0..kills {
         let before = seen.sum();
         wait_until("results reach the shards", || {
@@ -135,7 +138,12 @@ fn every_result_arrives_once_whatever_is_killed() {
         thread::sleep(Duration::from_millis(random.u64(LOAD_MS)));
         let shard = random.usize(..shards.0.len());
         let away = Duration::from_millis(random.u64(AWAY_MS));
-        let what = match random.u8(..8) {
+        if deck.is_empty() {
+            // Dealt like cards, so that a short run has each of them too.
+            deck.extend(0..8);
+            random.shuffle(&mut deck);
+        }
+        let what = match deck.pop().expect("it was filled") {
             0 | 1 => {
                 sale.kill_projector();
                 thread::sleep(away);
@@ -167,6 +175,8 @@ fn every_result_arrives_once_whatever_is_killed() {
         assert!(load.is_running(), "the sale goes on");
     }
     eprintln!("{kills} kills: {killed:#?}");
+    let is_inside = |what: &String| what.starts_with(BACKEND) && !what.ends_with("no batch");
+    assert!(kills < KILLS || killed.keys().any(is_inside), "none was in the middle of a batch");
     let (report, acknowledged) = load.stop();
     assert_eq!(report.errors, 0, "nobody noticed anything: {report}");
     let audit = shards.wait_until_filled(&data, sale.admin());
@@ -202,5 +212,5 @@ fn end_a_batch(shards: &Shards, shard: usize, after_ms: u64) -> String {
     let database = &shards.0[shard];
     let name = database.name();
     let sql = format!("{END_A_BATCH} SELECT pg_temp.end_a_batch('{name}', {after_ms})");
-    format!("backend: {}", database.server().psql(&sql))
+    format!("{BACKEND}{}", database.server().psql(&sql))
 }

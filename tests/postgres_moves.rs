@@ -9,6 +9,7 @@ use doorbuster_loadgen::journal::Entry;
 use doorbuster_loadgen::{Credentials, Pace, Prepare};
 use doorbuster_persistence::BucketSet;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,9 +26,13 @@ const RATE: f64 = 300.0;
 /// Clients that list and read.
 const READERS: u64 = 3;
 /// Moves that are killed.
-const KILLS: u64 = 6;
-/// After how long they are.
-const KILL_MS: std::ops::Range<u64> = 20..600;
+const KILLS: u64 = 10;
+/// After what they have said they are: none of it, or one of their steps.
+const STEPS: [&str; 5] = ["", "copied", "carried", "switched", "verified"];
+/// How long after that.
+const KILL_MS: std::ops::Range<u64> = 0..40;
+/// How long after a start that has said nothing yet.
+const START_MS: std::ops::Range<u64> = 20..300;
 
 /// A sale that has two of four shards, and knows nothing of the others.
 struct Sale {
@@ -229,14 +234,27 @@ fn a_move_that_is_killed_is_finished_by_the_next_one() {
     let data = home.path().join("data");
     beside_readers(Sale::start(&data), &data, |sale, _| {
         let moves = [("256-511", 2), ("768-1023", 3)];
+        let mut deck = Vec::new();
         for _ in 0..kills {
-            let (buckets, to) = moves[random.usize(..2)];
+            if deck.is_empty() {
+                // Dealt like cards, so that a short run has each of them.
+                deck.extend(moves.into_iter().flat_map(|it| STEPS.map(|step| (it, step))));
+                random.shuffle(&mut deck);
+            }
+            let ((buckets, to), step) = deck.pop().expect("it was filled");
             let mut child = start_move(&sale.move_buckets(buckets, to, 2));
-            thread::sleep(Duration::from_millis(random.u64(KILL_MS)));
+            let after = if step.is_empty() { START_MS } else { KILL_MS };
+            let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+            // A move that has nothing left to do says other things, and ends.
+            while !step.is_empty()
+                && let Some(Ok(line)) = said.next()
+                && !line.contains(step)
+            {}
+            thread::sleep(Duration::from_millis(random.u64(after)));
             // It may have ended by itself.
             let _ = child.kill();
             let ended = child.wait().expect("it ends");
-            eprintln!("the move of {buckets} ended: {ended}");
+            eprintln!("the move of {buckets}, after `{step}`: {ended}");
             assert!(ended.success() || ended.code().is_none(), "it failed by itself: {ended}");
         }
         for (buckets, to) in moves {
@@ -247,5 +265,5 @@ fn a_move_that_is_killed_is_finished_by_the_next_one() {
 
 fn start_move(arguments: &[String]) -> Child {
     let mut command = doorbuster();
-    command.args(arguments).stdout(Stdio::null()).spawn().expect("the binary starts")
+    command.args(arguments).stdout(Stdio::piped()).spawn().expect("the binary starts")
 }

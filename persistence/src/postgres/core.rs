@@ -236,6 +236,12 @@ impl Core {
                     &self.handles,
                     self.me.clone(),
                 );
+                tracing::warn!(
+                    shard = peer.inner().name,
+                    place = peer.inner().place(),
+                    "buckets were moved to a shard that the configuration does not name. It is \
+                     used; name it too, after the others: --store NAME=postgres://…"
+                );
                 match peer.inner().look().await {
                     Ok((_, standing)) => peer.inner().set_standing(standing),
                     Err(error) if error.is_retryable() => {

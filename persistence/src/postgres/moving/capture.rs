@@ -31,9 +31,19 @@ pub(super) struct Changes {
     pub(super) users: Vec<[u8; 16]>,
 }
 
+/// What both begin with. Batches move checkpoints first and are held up there, with no other lock
+/// taken: who holds the notes and wants the tables must not meet one who holds a table, fires a
+/// trigger and wants the notes. Queries queue up behind whoever waits for a table, so that this does
+/// not wait for long.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s';
+    LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE;
+    SET LOCAL lock_timeout = '300ms';
+    LOCK TABLE orders, order_items, payments, users IN ACCESS EXCLUSIVE MODE;
+    TRUNCATE moving_changes;";
+
 /// Begins to note changes of rows in `buckets`; notes of an earlier move that broke off are gone.
 pub(super) async fn start(source: &Endpoint, buckets: &BucketSet) -> Result<(), StoreError> {
-    let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '10s'; TRUNCATE moving_changes;");
+    let mut sql = String::from(BEGIN);
     push_drops(&mut sql);
     for (table, column, kind) in TABLES {
         let filter = match kind {
@@ -58,16 +68,25 @@ pub(super) async fn start(source: &Endpoint, buckets: &BucketSet) -> Result<(), 
             );
         }
     }
-    sql.push_str("COMMIT");
-    source.execute(&sql).await
+    commit(source, sql).await
 }
 
 /// Ends it.
 pub(super) async fn stop(source: &Endpoint) -> Result<(), StoreError> {
-    let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '10s';");
+    let mut sql = String::from(BEGIN);
     push_drops(&mut sql);
-    sql.push_str("TRUNCATE moving_changes; COMMIT");
-    source.execute(&sql).await
+    commit(source, sql).await
+}
+
+/// Runs a transaction to its end; one that failed is taken back, so that it can be tried again.
+async fn commit(source: &Endpoint, mut sql: String) -> Result<(), StoreError> {
+    sql.push_str("COMMIT");
+    let done = source.execute(&sql).await;
+    if done.is_err() {
+        // A connection that is gone has taken it back as well.
+        let _ = source.execute("ROLLBACK").await;
+    }
+    done
 }
 
 fn push_drops(sql: &mut String) {
