@@ -233,31 +233,39 @@ fn a_move_that_is_killed_is_finished_by_the_next_one() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
     beside_readers(Sale::start(&data), &data, |sale, _| {
-        let moves = [("256-511", 2), ("768-1023", 3)];
+        let moves = [("256-511", 0, 2), ("768-1023", 1, 3)];
+        // Where each is going: a move that came to its end is followed by the way back.
+        let mut goals = moves.map(|(_, _, to)| to);
         let mut deck = Vec::new();
         for _ in 0..kills {
             if deck.is_empty() {
                 // Dealt like cards, so that a short run has each of them.
-                deck.extend(moves.into_iter().flat_map(|it| STEPS.map(|step| (it, step))));
+                deck.extend((0..moves.len()).flat_map(|it| STEPS.map(|step| (it, step))));
                 random.shuffle(&mut deck);
             }
-            let ((buckets, to), step) = deck.pop().expect("it was filled");
-            let mut child = start_move(&sale.move_buckets(buckets, to, 2));
+            let (which, step) = deck.pop().expect("it was filled");
+            let (buckets, home, away) = moves[which];
+            let mut child = start_move(&sale.move_buckets(buckets, goals[which], 2));
             let after = if step.is_empty() { START_MS } else { KILL_MS };
             let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
-            // A move that has nothing left to do says other things, and ends.
+            // A move that has less left to do says less, and ends.
             while !step.is_empty()
                 && let Some(Ok(line)) = said.next()
                 && !line.contains(step)
             {}
             thread::sleep(Duration::from_millis(random.u64(after)));
-            // It may have ended by itself.
             let _ = child.kill();
             let ended = child.wait().expect("it ends");
-            eprintln!("the move of {buckets}, after `{step}`: {ended}");
+            eprintln!("{buckets} to shard {}, after `{step}`: {ended}", goals[which]);
             assert!(ended.success() || ended.code().is_none(), "it failed by itself: {ended}");
+            if ended.success() {
+                goals[which] = home + away - goals[which];
+            }
         }
-        for (buckets, to) in moves {
+        for ((buckets, ..), to) in moves.into_iter().zip(goals) {
+            eprint!("{}", run_well(&words(&sale.move_buckets(buckets, to, 2))));
+        }
+        for (buckets, _, to) in moves {
             eprint!("{}", run_well(&words(&sale.move_buckets(buckets, to, 2))));
         }
     });

@@ -36,7 +36,7 @@ pub(super) struct Changes {
 /// trigger and wants the notes. Queries queue up behind whoever waits for a table, so that this does
 /// not wait for long.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s';
-    LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE checkpoints IN EXCLUSIVE MODE;
     SET LOCAL lock_timeout = '300ms';
     LOCK TABLE orders, order_items, payments, users IN ACCESS EXCLUSIVE MODE;
     TRUNCATE moving_changes;";
