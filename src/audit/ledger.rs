@@ -15,10 +15,12 @@ use super::letters::Letters;
 use super::order_event::{self, OrderEvent};
 use super::spills::{Marks, Spills};
 use doorbuster_engine::log::inspect::EventReader;
-use doorbuster_engine::state_machine::State;
+use doorbuster_engine::state_machine::snapshot::SnapshotVisitor;
 use doorbuster_protocol::event::{Event, Fact, Matched, Placed, Queued, Released, Terms};
-use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{Currency, OrderId, PartitionId, ProductId, Sequence, Timestamp, limits};
+use doorbuster_protocol::outcome::{OrderStatus, OrderView, ProductView};
+use doorbuster_protocol::{
+    BuyerId, Currency, OrderId, PartitionId, ProductId, Sequence, Timestamp, limits,
+};
 use std::collections::HashMap;
 
 /// One partition's books in the making.
@@ -75,20 +77,43 @@ impl Books {
 }
 
 impl EventReader for Ledger<'_> {
-    fn begin(&mut self, first: Sequence, base: &State) {
+    fn begin(&mut self, first: Sequence, base: Sequence) {
         self.spills.rewind(self.marks);
         self.waiting.clear();
         self.books = Books::new(self.books.partition);
         self.books.first = first;
-        self.books.opened = base.sequence();
+        self.books.opened = base;
         self.books.last = Sequence::new(first.get() - 1);
         self.last_at = Timestamp::NONE;
         self.has_opened = false;
-        self.open_with(base);
     }
 
     fn event(&mut self, sequence: Sequence, event: &Event) {
         self.enter(sequence, event);
+    }
+}
+
+/// The balances that the books are opened with.
+impl SnapshotVisitor for Ledger<'_> {
+    fn product(&mut self, product: &ProductView) {
+        self.books.accounts.insert(product.product, Account::opened_with(product));
+    }
+
+    fn order(&mut self, order: &OrderView) {
+        self.spills.order(&OrderEvent::opened(order, self.books.opened));
+        if order.status != OrderStatus::Queued {
+            return;
+        }
+        // They come in the order of their waitlist.
+        if let Some(account) = self.books.accounts.get_mut(&order.product) {
+            account.queue.push_back(order.order);
+            account.queued += 1;
+        }
+        self.waiting.insert(order.order, order.quantity.get());
+    }
+
+    fn units(&mut self, product: ProductId, buyer: BuyerId, units: u32) {
+        self.spills.units_of(product, buyer, self.books.opened, i64::from(units), 0);
     }
 }
 
@@ -114,32 +139,6 @@ impl<'a> Ledger<'a> {
     pub(super) fn close(mut self) -> Books {
         self.open_products();
         self.books
-    }
-
-    /// Takes over the balances of a snapshot.
-    fn open_with(&mut self, base: &State) {
-        for view in base.products() {
-            self.books.accounts.insert(view.product, Account::opened_with(&view));
-        }
-        for (product, buyer, units) in base.units_of_buyers() {
-            self.spills.units_of(product, buyer, base.sequence(), i64::from(units), 0);
-        }
-        let mut waiting = Vec::new();
-        for view in base.orders() {
-            self.spills.order(&OrderEvent::opened(&view, base.sequence()));
-            if view.status == OrderStatus::Queued {
-                waiting.push((view.position, view.product, view.order, view.quantity.get()));
-            }
-        }
-        // A waiting order's position is its place in the queue now.
-        waiting.sort_unstable();
-        for (_, product, order, units) in waiting {
-            if let Some(account) = self.books.accounts.get_mut(&product) {
-                account.queue.push_back(order);
-                account.queued += 1;
-            }
-            self.waiting.insert(order, units);
-        }
     }
 
     /// What products were when the books were opened is what their rows say from then on.

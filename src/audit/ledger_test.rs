@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::audit::orders::{self, Orders};
-use doorbuster_protocol::{BuyerId, IdempotencyKey, Quantity};
+use doorbuster_protocol::{IdempotencyKey, Quantity};
 
 const AT: u64 = 1_700_000_000_000_000;
 
@@ -102,7 +102,7 @@ impl Story {
         let (mut spills, mut letters) = (Spills::new(), Letters::default());
         let partition = PartitionId::new(0).expect("in range");
         let mut ledger = Ledger::new(partition, &mut spills, &mut letters);
-        ledger.begin(Sequence::new(1), &State::new(partition));
+        ledger.begin(Sequence::new(1), Sequence::ZERO);
         for (sequence, event) in (1..).zip(&self.events) {
             ledger.event(Sequence::new(sequence), event);
         }
@@ -290,7 +290,7 @@ fn a_gap_in_the_history_is_named() {
     let (mut spills, mut letters) = (Spills::new(), Letters::default());
     let partition = PartitionId::new(0).expect("in range");
     let mut ledger = Ledger::new(partition, &mut spills, &mut letters);
-    ledger.begin(Sequence::new(1), &State::new(partition));
+    ledger.begin(Sequence::new(1), Sequence::ZERO);
     let fact = Fact::Acknowledged { consumer: 0, through: Sequence::ZERO };
     let event = Event { at: Timestamp::from_micros(AT), fact };
     ledger.event(Sequence::new(1), &event);

@@ -8,7 +8,7 @@ use super::super::product_comparison::edition_at;
 use super::super::spills::Spills;
 use super::*;
 use doorbuster_engine::log::inspect::EventReader;
-use doorbuster_engine::state_machine::{State, apply, decide};
+use doorbuster_engine::state_machine::{State, apply, decide, snapshot};
 use doorbuster_protocol::command::{Command, Define, Place, SaleState};
 use doorbuster_protocol::event::{Event, Fact};
 use doorbuster_protocol::{BuyerId, IdempotencyKey, PartitionId};
@@ -116,7 +116,10 @@ fn told(events: &[Event], first: u64, base: u64) -> Told {
     events[..base as usize].iter().for_each(|event| apply(&mut state, event));
     let (mut spills, mut letters) = (Spills::new(), Letters::default());
     let mut ledger = Ledger::new(partition(), &mut spills, &mut letters);
-    ledger.begin(Sequence::new(first), &state);
+    ledger.begin(Sequence::new(first), state.sequence());
+    let mut bytes = Vec::new();
+    snapshot::write(&state, &mut bytes).expect("memory takes it");
+    snapshot::visit(&mut bytes.as_slice(), partition(), &mut ledger).expect("sound bytes");
     for (sequence, event) in (first..).zip(&events[first as usize - 1..]) {
         ledger.event(Sequence::new(sequence), event);
     }

@@ -167,7 +167,7 @@ impl<S: Immediate> Inspector<S> {
         visitor: &mut impl Visitor,
     ) -> Result<(State, PartitionReport), LogError> {
         let snapshots = self.read_snapshots(listing)?;
-        let mut state = self.base(listing, &snapshots)?;
+        let mut state = self.base(listing)?;
         visitor.begin(&state);
         let first = listing.segments[0].sequence;
         let mut report = PartitionReport {
@@ -237,27 +237,40 @@ impl<S: Immediate> Inspector<S> {
     }
 
     /// The state that the log's first events go on top of.
-    fn base(&self, listing: &Listing, snapshots: &[(Sequence, u64)]) -> Result<State, LogError> {
-        let first = listing.segments[0].sequence;
-        if first == Sequence::new(1) {
+    fn base(&self, listing: &Listing) -> Result<State, LogError> {
+        let Some(oldest) = self.base_snapshot(listing)? else {
             return Ok(State::new(self.identity.partition));
-        }
-        let oldest = listing.snapshots.iter().find(|named| named.sequence.next() >= first);
-        let Some(oldest) = oldest else {
-            let kind = match snapshots.last() {
-                Some(_) => DamageKind::MissingSegment,
-                None => DamageKind::NoSnapshot,
-            };
-            let file = self.storage.path().join(&listing.segments[0].name);
-            return Err(LogError::Damaged { file, offset: 0, sequence: first, kind });
         };
         let loaded = snapshot_file::load(&self.storage, &self.identity, oldest);
-        loaded.map(|(state, _)| state).map_err(|_| LogError::Damaged {
-            file: self.storage.path().join(&oldest.name),
+        loaded.map(|(state, _)| state).map_err(|_| self.damaged_snapshot(oldest))
+    }
+
+    /// The oldest snapshot that the log's first events go on top of; `None` when the log reaches back
+    /// to the first event of all.
+    fn base_snapshot<'a>(&self, listing: &'a Listing) -> Result<Option<&'a Named>, LogError> {
+        let first = listing.segments[0].sequence;
+        if first == Sequence::new(1) {
+            return Ok(None);
+        }
+        let oldest = listing.snapshots.iter().find(|named| named.sequence.next() >= first);
+        if oldest.is_some() {
+            return Ok(oldest);
+        }
+        let kind = match listing.snapshots.last() {
+            Some(_) => DamageKind::MissingSegment,
+            None => DamageKind::NoSnapshot,
+        };
+        let file = self.storage.path().join(&listing.segments[0].name);
+        Err(LogError::Damaged { file, offset: 0, sequence: first, kind })
+    }
+
+    fn damaged_snapshot(&self, named: &Named) -> LogError {
+        LogError::Damaged {
+            file: self.storage.path().join(&named.name),
             offset: 0,
-            sequence: oldest.sequence,
+            sequence: named.sequence,
             kind: DamageKind::Snapshot,
-        })
+        }
     }
 
     /// Checks `state` against the snapshot of the same event, when there is one.

@@ -5,9 +5,11 @@ use super::inspect::{EventReader, Inspector, LoggedEvent, Visitor};
 use super::sample::{Sale, append, append_all, fresh, identity, logged, recover, segments};
 use super::{DamageKind, LogError, take_snapshot};
 use crate::state_machine::State;
+use crate::state_machine::snapshot::SnapshotVisitor;
 use crate::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
-use doorbuster_protocol::Sequence;
 use doorbuster_protocol::event::Event;
+use doorbuster_protocol::outcome::{OrderView, ProductView};
+use doorbuster_protocol::{BuyerId, ProductId, Sequence};
 
 fn inspector(disk: &MemoryDisk) -> Inspector<MemoryDisk> {
     Inspector::of(disk.clone(), identity())
@@ -159,11 +161,24 @@ fn a_reading_shows_every_retained_event_also_those_before_its_snapshot() {
     struct Seen {
         first: u64,
         base: u64,
+        orders: usize,
+        units: usize,
         events: Vec<u64>,
     }
+    impl SnapshotVisitor for Seen {
+        fn product(&mut self, _product: &ProductView) {
+            assert_eq!(self.orders, 0, "products come first");
+        }
+        fn order(&mut self, _order: &OrderView) {
+            self.orders += 1;
+        }
+        fn units(&mut self, _product: ProductId, _buyer: BuyerId, _units: u32) {
+            self.units += 1;
+        }
+    }
     impl EventReader for Seen {
-        fn begin(&mut self, first: Sequence, base: &State) {
-            *self = Self { first: first.get(), base: base.sequence().get(), events: Vec::new() };
+        fn begin(&mut self, first: Sequence, base: Sequence) {
+            *self = Self { first: first.get(), base: base.get(), ..Self::default() };
         }
         fn event(&mut self, sequence: Sequence, _event: &Event) {
             self.events.push(sequence.get());
@@ -185,6 +200,7 @@ fn a_reading_shows_every_retained_event_also_those_before_its_snapshot() {
     assert!(seen.first > 1 && seen.base >= seen.first - 1, "{} {}", seen.first, seen.base);
     assert_eq!(seen.events, (seen.first..=last).collect::<Vec<_>>());
     assert_eq!(extent.first.get(), seen.first);
+    assert!(seen.orders > 0 && seen.units > 0, "{} {}", seen.orders, seen.units);
     disk.flip(&segments(&disk)[0], 5_000, 1);
     let error = inspector(&disk).read(&mut seen).expect_err("damage");
     assert!(matches!(error, LogError::Damaged { .. }), "{error}");

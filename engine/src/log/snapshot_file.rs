@@ -8,6 +8,7 @@
 
 use super::error::{LogError, LogIdentity};
 use super::segments::{Listing, Named, snapshot_name, temporary_name};
+use crate::state_machine::snapshot::SnapshotVisitor;
 use crate::state_machine::{State, snapshot};
 use crate::storage::{File, Immediate, Storage, run_immediate};
 use crc32c::crc32c;
@@ -54,15 +55,42 @@ pub(super) fn load<S: Storage>(
     identity: &LogIdentity,
     named: &Named,
 ) -> Result<(State, u64), String> {
+    let (mut file, digest) = open(storage, identity, named)?;
+    let state = snapshot::read(&mut file, identity.partition).map_err(|error| error.to_string())?;
+    check_sequence(state.sequence(), named)?;
+    Ok((state, digest))
+}
+
+/// Shows a snapshot to `visitor`, without making its state.
+pub(super) fn visit<S: Storage>(
+    storage: &S,
+    identity: &LogIdentity,
+    named: &Named,
+    visitor: &mut impl SnapshotVisitor,
+) -> Result<(), String> {
+    let (mut file, _) = open(storage, identity, named)?;
+    let sequence = snapshot::visit(&mut file, identity.partition, visitor);
+    check_sequence(sequence.map_err(|error| error.to_string())?, named)
+}
+
+/// Opens a snapshot behind its preamble, which holds the digest.
+fn open<S: Storage>(
+    storage: &S,
+    identity: &LogIdentity,
+    named: &Named,
+) -> Result<(impl Read + use<S>, u64), String> {
     let mut file = storage.read_blocking(&named.name).map_err(|error| error.to_string())?;
     let mut preamble = [0; PREAMBLE_BYTES];
     file.read_exact(&mut preamble).map_err(|error| error.to_string())?;
     let digest = check_preamble(&preamble, identity, named.sequence)?;
-    let state = snapshot::read(&mut file, identity.partition).map_err(|error| error.to_string())?;
-    if state.sequence() != named.sequence {
-        return Err(format!("it holds the state after event {}", state.sequence()));
+    Ok((file, digest))
+}
+
+fn check_sequence(found: Sequence, named: &Named) -> Result<(), String> {
+    if found == named.sequence {
+        return Ok(());
     }
-    Ok((state, digest))
+    Err(format!("it holds the state after event {found}"))
 }
 
 fn preamble(identity: &LogIdentity, sequence: Sequence, digest: u64) -> Vec<u8> {

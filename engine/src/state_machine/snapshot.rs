@@ -11,8 +11,10 @@
 //! their digests do not.
 
 mod reader;
+mod visit;
 
 pub use reader::{SnapshotError, read};
+pub use visit::{SnapshotVisitor, visit};
 
 use super::order::RECORD_BYTES as ORDER_BYTES;
 use super::state::State;

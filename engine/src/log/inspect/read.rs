@@ -8,19 +8,20 @@ use super::{ATTEMPTS_MAX, Inspector};
 use crate::log::error::{DamageKind, LogError};
 use crate::log::recovery::check_end;
 use crate::log::segments::Listing;
+use crate::log::snapshot_file;
 use crate::log::walk::{Step, Walk};
-use crate::state_machine::State;
+use crate::state_machine::snapshot::SnapshotVisitor;
 use crate::storage::{Immediate, run_immediate};
 use doorbuster_protocol::Sequence;
 use doorbuster_protocol::event::{Event, Events};
 
-/// Sees every retained event of a log.
-pub trait EventReader {
-    /// The reading begins. `first` is the first event that is retained; `base` is the state of a
-    /// snapshot, not older than the event before it, when that is not the first event of all: the
-    /// events up to the snapshot's are shown nevertheless. Called again when the reading has to
-    /// start over.
-    fn begin(&mut self, first: Sequence, base: &State);
+/// Sees every retained event of a log, and before them what the snapshot holds that they go on top
+/// of, when they are not the first events of all.
+pub trait EventReader: SnapshotVisitor {
+    /// The reading begins. `first` is the first event that is retained; `base` is that of the
+    /// snapshot, zero when there is none. A snapshot may be newer than the first events, which are
+    /// shown nevertheless. Called again when the reading has to start over.
+    fn begin(&mut self, first: Sequence, base: Sequence);
     /// The next event.
     fn event(&mut self, sequence: Sequence, event: &Event);
 }
@@ -38,7 +39,7 @@ pub struct Extent {
 
 impl<S: Immediate> Inspector<S> {
     /// Checks every frame and shows each event to `reader`, in memory that does not grow with the
-    /// log. Only a snapshot that the log begins with is held, until [`EventReader::begin`] returns.
+    /// log.
     pub fn read(&self, reader: &mut impl EventReader) -> Result<Extent, LogError> {
         let mut attempts = 0;
         loop {
@@ -60,9 +61,12 @@ impl<S: Immediate> Inspector<S> {
         reader: &mut impl EventReader,
     ) -> Result<Extent, LogError> {
         let first = listing.segments[0].sequence;
-        // Whether there is any snapshot at all is all that an error about a missing one tells.
-        let known: Vec<_> = listing.snapshots.iter().map(|named| (named.sequence, 0)).collect();
-        reader.begin(first, &self.base(listing, &known)?);
+        let snapshot = self.base_snapshot(listing)?;
+        reader.begin(first, snapshot.map_or(Sequence::ZERO, |named| named.sequence));
+        if let Some(named) = snapshot {
+            snapshot_file::visit(&self.storage, &self.identity, named, reader)
+                .map_err(|_| self.damaged_snapshot(named))?;
+        }
         let segments = listing.segments.clone();
         let mut walk = Walk::new(self.storage.clone(), self.identity, segments, None);
         let mut events = 0;

@@ -67,13 +67,13 @@ impl From<Malformed> for SnapshotError {
     }
 }
 
-fn ensure(holds: bool, what: &'static str) -> Result<(), SnapshotError> {
+pub(super) fn ensure(holds: bool, what: &'static str) -> Result<(), SnapshotError> {
     if holds { Ok(()) } else { Err(SnapshotError::Damaged(what)) }
 }
 
 /// Reads a state of `partition`, and not a byte further than its snapshot goes.
 pub fn read(bytes: &mut impl io::Read, partition: PartitionId) -> Result<State, SnapshotError> {
-    let mut input = Input { bytes, crc: 0 };
+    let mut input = Input::new(bytes);
     let (mut state, counts) = header(&mut input, partition)?;
     let mut lengths = Vec::new();
     input.records::<PRODUCT_BYTES>(counts.products, |record| {
@@ -89,23 +89,31 @@ pub fn read(bytes: &mut impl io::Read, partition: PartitionId) -> Result<State, 
     final_orders(&mut input, &mut state, counts.finals, false)?;
     final_orders(&mut input, &mut state, counts.receipts, true)?;
     input.records::<BUYER_BYTES>(counts.buyers, |record| add_buyer(&mut state, record))?;
-    let expected = input.crc;
-    let mut crc = [0; 4];
-    input.fill(&mut crc)?;
-    if u32::from_le_bytes(crc) != expected {
-        return Err(SnapshotError::Checksum);
-    }
+    input.check()?;
     #[cfg(debug_assertions)]
     state.verify().map_err(SnapshotError::Damaged)?;
     Ok(state)
 }
 
-struct Input<'a, R> {
+/// The bytes of a snapshot, and the checksum of those that were read.
+pub(super) struct Input<'a, R> {
     bytes: &'a mut R,
     crc: u32,
 }
 
-impl<R: io::Read> Input<'_, R> {
+impl<'a, R: io::Read> Input<'a, R> {
+    pub(super) fn new(bytes: &'a mut R) -> Self {
+        Self { bytes, crc: 0 }
+    }
+
+    /// Compares what was read with the checksum that follows it.
+    pub(super) fn check(mut self) -> Result<(), SnapshotError> {
+        let expected = self.crc;
+        let mut crc = [0; 4];
+        self.fill(&mut crc)?;
+        if u32::from_le_bytes(crc) == expected { Ok(()) } else { Err(SnapshotError::Checksum) }
+    }
+
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), SnapshotError> {
         self.bytes.read_exact(buffer)?;
         self.crc = crc32c::crc32c_append(self.crc, buffer);
@@ -113,7 +121,7 @@ impl<R: io::Read> Input<'_, R> {
     }
 
     /// Reads `count` records of `N` bytes, some at a time.
-    fn records<const N: usize>(
+    pub(super) fn records<const N: usize>(
         &mut self,
         count: u32,
         mut take: impl FnMut(&[u8; N]) -> Result<(), SnapshotError>,
@@ -134,14 +142,15 @@ impl<R: io::Read> Input<'_, R> {
     }
 }
 
-struct Counts {
-    products: u32,
-    finals: u32,
-    receipts: u32,
-    buyers: u32,
+/// How many records of each kind follow the header.
+pub(super) struct Counts {
+    pub(super) products: u32,
+    pub(super) finals: u32,
+    pub(super) receipts: u32,
+    pub(super) buyers: u32,
 }
 
-fn header(
+pub(super) fn header(
     input: &mut Input<'_, impl io::Read>,
     expected: PartitionId,
 ) -> Result<(State, Counts), SnapshotError> {
@@ -191,7 +200,7 @@ fn header(
 }
 
 /// Adds a product, and says how many holds and standing orders follow for it.
-fn add_product(
+pub(super) fn add_product(
     state: &mut State,
     record: &[u8; PRODUCT_BYTES],
 ) -> Result<(u32, u32), SnapshotError> {

@@ -1,11 +1,11 @@
 //! A snapshot gives the state again, and damage to it is found.
 
-use super::{SnapshotError, read, write};
+use super::{SnapshotError, SnapshotVisitor, read, visit, write};
 use crate::state_machine::fixture::*;
 use crate::state_machine::{State, apply};
 use doorbuster_protocol::command::{Define, Place, SaleState};
-use doorbuster_protocol::outcome::OrderStatus;
-use doorbuster_protocol::{Command, Outcome, PartitionId, Timestamp, limits};
+use doorbuster_protocol::outcome::{OrderStatus, OrderView, ProductView};
+use doorbuster_protocol::{BuyerId, Command, Outcome, PartitionId, ProductId, Timestamp, limits};
 
 /// A bit of everything: every status, queues of several, receipts, two products, two consumers.
 fn lively() -> Sale {
@@ -76,6 +76,48 @@ fn a_restored_state_goes_on_alike() {
     restored.now = live.now;
     same(&mut live, &mut restored, Command::Acknowledge { consumer: 0, through });
     assert_eq!(live.state.totals().keys, 0);
+}
+
+#[derive(Default)]
+struct Shown {
+    products: Vec<ProductView>,
+    orders: Vec<OrderView>,
+    units: Vec<(ProductId, BuyerId, u32)>,
+}
+
+impl SnapshotVisitor for Shown {
+    fn product(&mut self, product: &ProductView) {
+        self.products.push(*product);
+    }
+    fn order(&mut self, order: &OrderView) {
+        self.orders.push(*order);
+    }
+    fn units(&mut self, product: ProductId, buyer: BuyerId, units: u32) {
+        self.units.push((product, buyer, units));
+    }
+}
+
+#[test]
+fn a_visitor_sees_what_the_state_holds() {
+    let live = lively().state;
+    let bytes = bytes_of(&live);
+    let mut shown = Shown::default();
+    let sequence = visit(&mut bytes.as_slice(), partition(), &mut shown).expect("sound bytes");
+    assert_eq!(sequence, live.sequence());
+    assert_eq!(shown.orders, live.orders().collect::<Vec<_>>());
+    let mut units: Vec<_> = live.units_of_buyers().collect();
+    units.sort_unstable();
+    shown.units.sort_unstable();
+    assert_eq!(shown.units, units);
+    let without_waitlist = |view: ProductView| ProductView { waitlist_length: 0, ..view };
+    let products: Vec<_> = live.products().map(without_waitlist).collect();
+    assert_eq!(shown.products, products);
+    for at in [bytes.len() / 3, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        let seen = visit(&mut damaged.as_slice(), partition(), &mut Shown::default());
+        assert!(seen.is_err(), "a flipped bit in byte {at}");
+    }
 }
 
 #[test]
