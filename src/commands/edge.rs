@@ -5,7 +5,7 @@ use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::logging;
 use crate::metrics::Counted;
-use crate::roles::{Running, admin, edge, stock, store};
+use crate::roles::{Running, admin, edge, owner, stock, store};
 use crate::secrets::Secrets;
 use crate::signals::Signals;
 use doorbuster_protocol::handshake::PreSharedKey;
@@ -24,8 +24,9 @@ pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
     let threads = edge::threads(&config, 0);
     let engine = config.engine.clone();
     let (role, started) =
-        edge::start(&config, engine.clone(), key.clone(), tokens, threads, store)?;
+        edge::start(&config, engine.clone(), key.clone(), tokens, threads, Arc::clone(&store))?;
     running.add(role);
+    running.add(owner::start(engine.clone(), key.clone(), store));
     let (role, stock) = stock::start(engine, key);
     running.add(role);
     let counted = Counted {

@@ -9,6 +9,7 @@ pub(crate) mod edge;
 pub(crate) mod engine;
 pub(crate) mod everything;
 pub(crate) mod first_product;
+pub(crate) mod owner;
 pub(crate) mod projector;
 pub(crate) mod stock;
 pub(crate) mod store;

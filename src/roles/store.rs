@@ -110,19 +110,30 @@ fn of_shards(
 /// Refuses a store that holds another data directory's results, before anything is sold. A shard
 /// that is away is asked when it is back.
 pub(crate) fn check_owner(store: &dyn Store, identity: StoreIdentity) -> Result<(), Failure> {
+    super::runtime().block_on(owned_by(store, identity)).map(drop)
+}
+
+/// Whether every shard holds the results of this data directory; false when one is away or nobody
+/// has claimed it, a failure when it is another's.
+pub(crate) async fn owned_by(store: &dyn Store, identity: StoreIdentity) -> Result<bool, Failure> {
+    let mut all = true;
     for shard in store.shards() {
-        let error = match super::runtime().block_on(shard.identity()) {
-            Ok(Some(stored)) if stored != identity => {
+        let error = match shard.identity().await {
+            Ok(Some(stored)) if stored == identity => continue,
+            Ok(Some(stored)) => {
                 let words = |it: StoreIdentity| format!("{:016x}", it.directory);
                 StoreError::Foreign { stored: words(stored), given: words(identity) }
             }
             Err(error) if !error.is_retryable() => error,
-            Ok(_) | Err(_) => continue,
+            Ok(None) | Err(_) => {
+                all = false;
+                continue;
+            }
         };
         let what = format!("shard {} of the store cannot be used", shard.name());
         return Err(Failure::because(Exit::StoreUnusable, what, &error));
     }
-    Ok(())
+    Ok(all)
 }
 
 /// What to say when the store cannot be used.
