@@ -1,7 +1,7 @@
 //! Staged rows into the tables, set by set.
 //!
-//! The plain way takes for granted that nothing of the batch is stored yet and that every move finds
-//! its order: one round trip whose counts prove it. The careful way takes nothing for granted and
+//! The plain way takes for granted that every move finds its order: one statement whose count proves
+//! it. The careful way takes nothing for granted, neither that what is made is not there yet, and
 //! tells which folds it settled. What neither settles is for `exact`.
 
 use crate::postgres::types::Uuid;
@@ -9,8 +9,8 @@ use crate::postgres::write::Refusal;
 use doorbuster_protocol::OrderId;
 use std::collections::HashSet;
 use std::ops::Range;
+use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// Settings of every batch's transaction. Without these joins the plan of a merge never depends on
 /// how large the tables are believed to be, which grow faster than anybody analyzes them. What is
@@ -22,17 +22,6 @@ pub(super) const SETTINGS: &str = "SET LOCAL enable_hashjoin = off;
         WHERE current_setting('synchronous_commit') = 'off';
     SET CONSTRAINTS ALL IMMEDIATE";
 
-/// How many orders a staged set makes and moves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) created: u64,
-    pub(super) items: u64,
-    pub(super) moved: u64,
-}
-
-const USERS: &str = "INSERT INTO users (id, created_at, updated_at)
-    SELECT user_id, created_at, created_at FROM pg_temp.staged_results_1
-    WHERE of_new_buyer AND user_id IS NOT NULL";
 const ORDERS: &str = "INSERT INTO orders (id, user_id, total_amount, currency, status, created_at,
         updated_at, expires_at, version)
     SELECT id, user_id, total_amount, currency, status, created_at, updated_at, expires_at, version
@@ -47,38 +36,10 @@ const MOVES: &str = "UPDATE orders o SET status = s.status, updated_at = s.updat
     WHERE o.id = s.id AND o.version < s.first
       AND o.status IN (s.before_1, s.before_2, s.before_3)";
 
-/// Merges everything that is staged; whether the counts prove that all of it was settled. When not,
-/// the transaction must go back to before it.
-pub(super) async fn plainly(
-    client: &Client,
-    expected: Expected,
-) -> Result<bool, tokio_postgres::Error> {
-    let mut sql = String::with_capacity(1_024);
-    let mut wanted = Vec::new();
-    if expected.created > 0 {
-        sql.push_str(USERS);
-        sql.push_str(" ON CONFLICT (id) DO NOTHING;");
-        sql.push_str(ORDERS);
-        sql.push(';');
-        sql.push_str(ITEMS);
-        sql.push(';');
-        wanted.extend([None, Some(expected.created), Some(expected.items)]);
-    }
-    if expected.moved > 0 {
-        sql.push_str(MOVES);
-        wanted.push(Some(expected.moved));
-    }
-    let messages = client.simple_query(&sql).await?;
-    let counts = messages.iter().filter_map(|message| match message {
-        SimpleQueryMessage::CommandComplete(count) => Some(*count),
-        _ => None,
-    });
-    let counts: Vec<_> = counts.collect();
-    assert_eq!(counts.len(), wanted.len(), "each statement is answered");
-    Ok(counts
-        .iter()
-        .zip(wanted)
-        .all(|(count, wanted)| wanted.is_none_or(|wanted| *count == wanted)))
+/// Merges what is staged when that is only moves; how many found their orders. When those are not
+/// all, the transaction must go back to before it.
+pub(super) async fn moves(client: &Client) -> Result<u64, tokio_postgres::Error> {
+    client.execute_typed(MOVES, &[]).await
 }
 
 /// Merges some seats of what is staged; the orders that were settled by it. Those that are not are

@@ -4,8 +4,10 @@
 //! BEGIN
 //!   checkpoints: lock them, move each from exactly where the batch begins   → out of step, fenced
 //!   shard: which buckets it owns                                            → moved
-//!   COPY: the batch, folded to one row per order, into the staging table
-//!   merge: users, orders, items, moves; products; dead letters
+//!   products
+//!   COPY: orders that the batch makes, folded to one row each, their buyers and items
+//!   COPY: moves of other orders, one row each, into the staging table; merge
+//!   dead letters
 //! COMMIT
 //! ```
 //!
@@ -17,17 +19,21 @@
 //! | module | what it owns |
 //! |---|---|
 //! | `fold` | what becomes of each order within a batch |
-//! | `staging` | the staging table and its rows in binary |
+//! | `making` | orders that are new, straight into their tables |
+//! | `staging` | the staging table and its rows |
+//! | `binary` | rows in the format of COPY |
 //! | `merge` | sets of staged rows into the tables |
 //! | `bisect` | which rows of a set are the ones that cannot stand |
 //! | `exact` | one order's changes, one after another |
 //! | `products` | changes of products |
 //! | `letters` | what could not be written |
 
+mod binary;
 mod bisect;
 pub(super) mod exact;
 mod fold;
 mod letters;
+mod making;
 mod merge;
 mod products;
 mod staging;
@@ -40,11 +46,8 @@ use crate::postgres::scan;
 use crate::postgres::session::{Session, slow, timeouts};
 use crate::rows::Checkpoint;
 use crate::store::{Advance, Batch, Change, Written};
-use bytes::Bytes;
-use fold::Folded;
-use futures_util::SinkExt;
+use fold::{Fold, Folded};
 use futures_util::future::{try_join, try_join3};
-use std::pin::pin;
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
@@ -172,25 +175,14 @@ async fn orders<'a>(
     folded: &Folded<'a>,
     tally: &mut Tally<'a>,
 ) -> Result<(), Refusal> {
-    let mut expected = merge::Expected::default();
-    let mut changes = 0;
-    for fold in folded.orders.iter().filter(|fold| !fold.is_exact) {
-        changes += u64::from(fold.len);
-        match fold.created {
-            Some(row) => {
-                expected.created += 1;
-                expected.items += row.items.len() as u64;
-            }
-            None => expected.moved += 1,
-        }
-    }
-    if changes > 0 {
-        stage(client, staging::rows(&folded.orders)).await?;
-        client.batch_execute("SAVEPOINT merge").await?;
-        match merge::plainly(client, expected).await.map_err(Refusal::from) {
-            Ok(true) => tally.rows += changes,
+    let in_sets = || folded.orders.iter().filter(|fold| !fold.is_exact);
+    if in_sets().next().is_some() {
+        client.batch_execute("SAVEPOINT sets").await?;
+        match quickly(client, folded).await.map_err(Refusal::from) {
+            Ok(true) => tally.rows += in_sets().map(|fold| u64::from(fold.len)).sum::<u64>(),
             Ok(false) | Err(Refusal::Poison(_)) => {
-                client.batch_execute("ROLLBACK TO SAVEPOINT merge").await?;
+                client.batch_execute("ROLLBACK TO SAVEPOINT sets").await?;
+                staging::fill(client, &folded.orders, |fold| !fold.is_exact).await?;
                 bisect::write(client, folded, tally).await?;
             }
             Err(failed) => return Err(failed),
@@ -200,6 +192,22 @@ async fn orders<'a>(
         exact::write(client, folded.changes_of(fold), tally).await?;
     }
     Ok(())
+}
+
+/// Takes for granted that nothing of the batch is stored yet and that every move finds its order;
+/// whether the counts prove it.
+async fn quickly(client: &Client, folded: &Folded<'_>) -> Result<bool, tokio_postgres::Error> {
+    let is_move = |fold: &Fold<'_>| !fold.is_exact && fold.created.is_none();
+    let moves = folded.orders.iter().filter(|fold| is_move(fold)).count() as u64;
+    let makes = folded.orders.iter().any(|fold| !fold.is_exact && fold.created.is_some());
+    if makes && !making::write(client, &folded.orders).await? {
+        return Ok(false);
+    }
+    if moves == 0 {
+        return Ok(true);
+    }
+    staging::fill(client, &folded.orders, is_move).await?;
+    Ok(merge::moves(client).await? == moves)
 }
 
 /// Begins the transaction and moves the checkpoints, or says why the batch cannot be written. All
@@ -213,7 +221,7 @@ async fn begin(client: &Client, shard: &str, limit: Duration, batch: &Batch) -> 
     let epochs = column(|advance| i64::from(advance.epoch.get()));
     let afters = column(|advance| advance.after.get() as i64);
     let throughs = column(|advance| advance.through.get() as i64);
-    let set_up = format!("{}; {}; {}", timeouts(limit), merge::SETTINGS, staging::CREATE);
+    let set_up = format!("{}; {}", timeouts(limit), merge::SETTINGS);
     // In one order, so that two writers never wait for each other.
     let lock = "SELECT partition, epoch, sequence FROM checkpoints WHERE partition = ANY ($1)
                 ORDER BY partition FOR NO KEY UPDATE";
@@ -273,12 +281,4 @@ fn misstep(advances: &[Advance], stored: &[Checkpoint]) -> StoreError {
         }
     }
     StoreError::Damaged { why: "a checkpoint is where it should be and cannot be moved".into() }
-}
-
-async fn stage(client: &Client, rows: Vec<Bytes>) -> Result<(), tokio_postgres::Error> {
-    let mut sink = pin!(client.copy_in::<_, Bytes>(staging::COPY).await?);
-    for piece in rows {
-        sink.send(piece).await?;
-    }
-    sink.finish().await.map(drop)
 }
