@@ -114,8 +114,10 @@ fn every_result_arrives_once_whatever_is_killed() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
 
+    // Nothing of the log is let go of, so that the audit compares every order.
+    let log = ["--segment-size", "1GiB"];
     let engine = ["engine", "--cores", "1", "--engine-listen", "127.0.0.1:0"];
-    let engine = Role::start(&data, &engine, "listening");
+    let engine = Role::start(&data, &[&engine, &log[..]].concat(), "listening");
     let core = engine.address.expect("the engine listens").to_string();
     let stores = shards.flags();
     let mut sale = Sale { data: data.clone(), core: core.clone(), stores, projector: None };
