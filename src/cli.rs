@@ -89,7 +89,7 @@ Examples:
   doorbuster demo --stock 10000 --buyers 200000     every buyer tries once or more
   doorbuster demo --stock 1000 --buyers 50000 --waitlist 5000
   doorbuster demo --rate 10k --seconds 30 --json    a fixed rate, the summary as JSON
-  scripts/postgres run -- doorbuster demo           on four Postgres shards, made for it";
+  scripts/postgres run -- doorbuster demo {urls}    on four Postgres shards, made for it";
 const ENGINE_HELP: &str = "\
 Examples:
   doorbuster engine --data ./data --engine-listen 127.0.0.1:7400";
