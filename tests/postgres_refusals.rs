@@ -4,6 +4,7 @@
 
 mod support;
 
+use doorbuster_postgres_harness::Database;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -211,7 +212,7 @@ fn schemas_of_other_versions_are_refused() {
 fn a_shard_that_is_another_one_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let shards = Shards::shared(3);
-    let urls: Vec<_> = shards.0.iter().map(|database| database.url()).collect();
+    let urls: Vec<_> = shards.0.iter().map(Database::url).collect();
     let [one, two, spare] = [&urls[0], &urls[1], &urls[2]];
     // A sale of its own claims two of them.
     let claimed = home.path().join("claimed");
