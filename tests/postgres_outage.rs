@@ -2,7 +2,7 @@
 //! be unavailable, and afterwards everything is where it belongs.
 //!
 //! `DOORBUSTER_OUTAGE_SECONDS=60` makes the long outage that long, under 5 000 orders per second
-//! (`DOORBUSTER_OUTAGE_RATE` changes that). It wants a release build: `cargo nextest run --release`.
+//! (`DOORBUSTER_OUTAGE_RATE` changes that).
 
 mod support;
 
