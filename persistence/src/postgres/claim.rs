@@ -57,7 +57,7 @@ pub(super) async fn claim(shard: &Arc<Inner>, identity: StoreIdentity) -> Result
         return Err(StoreError::Foreign { stored, given });
     }
     store.admit(shard, standing)?;
-    store.remap()?;
+    store.settle().await?;
     catalog::bring(shard, &store).await;
     Ok(())
 }

@@ -202,24 +202,48 @@ impl Core {
             let shards = self.places().shards.clone();
             let standings: Vec<_> = shards.iter().map(|shard| shard.inner().standing()).collect();
             let deal = deal(&shards, &standings)?;
-            if deal.missing.is_empty() {
+            let is_known = deal.missing.is_empty();
+            if is_known && deal.presumed.is_empty() {
                 self.set_map(shards, &deal);
                 return Ok(());
             }
-            if !self.follow_peers().await? {
-                return Err(unowned(&shards, &deal.missing));
+            match self.follow_peers().await {
+                Ok(true) => {}
+                Ok(false) if !is_known => return Err(unowned(&shards, &deal.missing)),
+                Err(error) if !is_known || !error.is_retryable() => return Err(error),
+                // Whatever is presumed of one that is away shows when it is back.
+                Ok(false) | Err(_) => {
+                    self.set_map(shards, &deal);
+                    return Ok(());
+                }
             }
         }
         Err(unowned(&self.places().shards, &BucketSet::NONE))
+    }
+
+    /// Looks for whoever has what nobody has, now that a shard has said what it owns.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        if self.remap()?.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.refreshing.lock().await;
+        self.find_owners().await
     }
 
     /// Takes in the peers that the shards name; whether there were new ones.
     async fn follow_peers(&self) -> Result<bool, StoreError> {
         let Some(key) = self.options.key else { return Ok(false) };
         let mut shards = self.places().shards.clone();
-        let mut found = false;
+        let (mut found, mut silent) = (false, None);
         for shard in shards.clone() {
-            for (name, sealed) in peers(shard.inner()).await? {
+            let named = match peers(shard.inner()).await {
+                Err(error) if error.is_retryable() => {
+                    silent = Some(error);
+                    continue;
+                }
+                named => named?,
+            };
+            for (name, sealed) in named {
                 if shards.iter().any(|known| known.inner().name == name) {
                     continue;
                 }
@@ -256,7 +280,10 @@ impl Core {
         self.check(&shards)?;
         let places = Arc::new(Places { shards, owners: self.places().owners.clone() });
         *self.places.write().unwrap_or_else(PoisonError::into_inner) = places;
-        Ok(found)
+        match silent {
+            Some(error) if !found => Err(error),
+            _ => Ok(found),
+        }
     }
 }
 

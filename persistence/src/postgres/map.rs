@@ -24,6 +24,8 @@ pub(super) struct Deal {
     pub(super) buckets: Vec<BucketSet>,
     /// What nobody has.
     pub(super) missing: BucketSet,
+    /// What one that is away is asked for only because nobody else has it: a peer may.
+    pub(super) presumed: BucketSet,
 }
 
 impl Deal {
@@ -64,12 +66,13 @@ pub(super) fn deal(seats: &[Seat]) -> Result<Deal, StoreError> {
         }
     }
     let mut missing = BucketSet::ALL.difference(&taken);
+    let mut presumed = BucketSet::NONE;
     // What nobody else has, one that is away must have: asking there answers that it is away.
     if let Some(index) = seats.iter().position(|seat| seat.standing.is_none()) {
         buckets[index] = buckets[index].union(&missing);
-        missing = BucketSet::NONE;
+        presumed = std::mem::replace(&mut missing, BucketSet::NONE);
     }
-    Ok(Deal { buckets, missing })
+    Ok(Deal { buckets, missing, presumed })
 }
 
 /// The shard of each bucket, for looking it up.

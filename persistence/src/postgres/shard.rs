@@ -165,6 +165,10 @@ impl Inner {
             *last = Some((Instant::now(), error.clone()));
             return Err(error);
         }
+        // It may have handed buckets on to shards that nobody has named.
+        if let Err(error) = store.settle().await {
+            tracing::warn!(shard = self.name, %error, "not all owners of buckets are known");
+        }
         Ok(())
     }
 }

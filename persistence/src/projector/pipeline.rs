@@ -61,6 +61,8 @@ enum SessionEnd {
     /// The shard stood at these checkpoints when the session began, and is elsewhere now.
     OutOfStep(crate::StoreError, Vec<Checkpoint>),
     Moved(crate::StoreError),
+    /// The store has shards that nobody follows yet.
+    OtherShards,
 }
 
 impl From<Stopped> for SessionEnd {
@@ -102,6 +104,7 @@ impl Pipeline {
             }
             let judged = match end {
                 SessionEnd::Stopped => return PipelineEnd::Stopped,
+                SessionEnd::OtherShards => return PipelineEnd::OtherShards,
                 SessionEnd::Fatal(error) => Err(error),
                 SessionEnd::Feed(end) => unsound.judge(self.shard.name(), end),
                 SessionEnd::OutOfStep(error, from) => {
@@ -141,12 +144,16 @@ impl Pipeline {
             }
             Err(error) => return Err(error.into()),
         }
-        let shards = self.store.shards();
-        if !shards.iter().map(|shard| shard.name()).eq(self.names.iter()) {
+        if self.has_other_shards() {
             return Ok(true);
         }
-        self.shard = Arc::clone(&shards[self.index]);
+        self.shard = Arc::clone(&self.store.shards()[self.index]);
         Ok(false)
+    }
+
+    /// Whether the store has other shards than those that are followed.
+    fn has_other_shards(&self) -> bool {
+        !self.store.shards().iter().map(|shard| shard.name()).eq(self.names.iter())
     }
 
     /// Connects to every core and learns where the shard stands.
@@ -195,6 +202,10 @@ impl Pipeline {
                 Err(error) => return Err(SessionEnd::Fatal(error.into())),
             }
         };
+        // One that was away may name others. What it has counts only together with what they have.
+        if self.has_other_shards() {
+            return Err(SessionEnd::OtherShards);
+        }
         self.metrics.claimed(&checkpoints);
         let reached =
             checkpoints.iter().map(|stored| (stored.partition, stored.sequence)).collect();
