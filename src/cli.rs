@@ -206,8 +206,13 @@ pub(crate) struct Demo {
     #[arg(long, env = "DOORBUSTER_DEMO_JSON")]
     pub(crate) json: bool,
     /// Fill these empty Postgres shards, `[NAME=]postgres://…` once for each, instead of a SQLite file
-    #[arg(long, value_name = "STORE", value_delimiter = ',', env = "DOORBUSTER_DEMO_STORE",
-          hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "STORE",
+        value_delimiter = ',',
+        env = "DOORBUSTER_DEMO_STORE",
+        hide_env_values = true
+    )]
     pub(crate) store: Vec<String>,
     /// Keep the data directory and say where it is
     #[arg(long, env = "DOORBUSTER_DEMO_KEEP")]

@@ -8,8 +8,8 @@ use doorbuster_edge::EdgeMetrics;
 use doorbuster_engine::metrics::{EngineMetrics, HistogramSnapshot};
 use doorbuster_persistence::postgres::PostgresStore;
 use doorbuster_persistence::projector::ProjectorMetrics;
-use doorbuster_protocol::session::StockLevel;
 use doorbuster_protocol::ProductId;
+use doorbuster_protocol::session::StockLevel;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -311,7 +311,7 @@ mod tests {
         let text = render(&counted);
         for name in [
             "projector_lag_seconds 0",
-                        &format!("inventory_available{{product_id=\"{product}\"}} 4"),
+            &format!("inventory_available{{product_id=\"{product}\"}} 4"),
         ] {
             assert!(text.contains(name), "{name} is missing:\n{text}");
         }

@@ -184,7 +184,11 @@ impl<'a> Texts<'a> {
         })
     }
 
-    pub(super) fn all<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn all<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let given = self.raw.get(name);
         let mut values = Vec::new();
         for text in &given.values {

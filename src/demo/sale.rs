@@ -119,11 +119,7 @@ fn configuration(data: &Path, store: &[String]) -> Result<Config, Failure> {
         Failure::new(Exit::Failure, "the temporary directory's name is no UTF-8")
             .next("name another place in TMPDIR")
     })?;
-    let mut flags = vec![
-        flag("data", data),
-        flag("http", "127.0.0.1:0"),
-        flag("admin", "off"),
-    ];
+    let mut flags = vec![flag("data", data), flag("http", "127.0.0.1:0"), flag("admin", "off")];
     if !store.is_empty() {
         flags.push(("store", store.to_vec()));
     }

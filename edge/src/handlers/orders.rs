@@ -112,7 +112,7 @@ async fn find(call: &Call<'_>, order: &str) -> Result<Found, Problem> {
         Outcome::Order(view) => Ok(Found::Live(view)),
         Outcome::OrderNotFound => {
             Ok(Found::Stored(find_stored(call, order, buyer, freshness).await?))
-        },
+        }
         refused => Err(call.refuse(&refused)),
     }
 }

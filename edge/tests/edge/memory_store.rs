@@ -7,8 +7,8 @@ use doorbuster_persistence::{
 };
 use doorbuster_protocol::{BuyerId, OrderId, ProductId};
 use std::future::ready;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 pub(crate) struct MemoryStore {
