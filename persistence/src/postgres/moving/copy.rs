@@ -7,6 +7,7 @@ use super::capture::{self, array};
 use super::{Endpoint, ids_literal};
 use crate::buckets::BucketSet;
 use crate::error::StoreError;
+use crate::postgres::claim::PRODUCT_COLUMNS;
 use crate::postgres::types::Uuid;
 use doorbuster_protocol::BuyerId;
 use doorbuster_protocol::routing::bucket_of;
@@ -109,6 +110,12 @@ pub(super) async fn users_of(
     let Some(last) = ids().last() else { return Ok(None) };
     let theirs = ids().filter(|id| buckets.contains(bucket_of(BuyerId::from_bytes(*id))));
     Ok(Some((last, theirs.collect())))
+}
+
+/// Gives the target the source's products, all of them, in the open transactions of both.
+pub(super) async fn products(source: &Endpoint, target: &Endpoint) -> Result<(), StoreError> {
+    target.execute("DELETE FROM products").await?;
+    pipe(source, target, "products", PRODUCT_COLUMNS, "true").await.map(drop)
 }
 
 /// Pipes the rows of a table that meet `condition`; how many there were.

@@ -1,8 +1,10 @@
 //! The switch: for a moment neither shard takes a batch, then the buckets are the target's.
 //!
 //! Whoever writes a batch moves checkpoints first, so that a lock on that table holds up writers and
-//! nobody else. The target's checkpoints are set back to the source's where they are ahead: events
-//! that it sees again find rows of their version or a newer one, and change nothing.
+//! nobody else. A target that owned nothing before takes over the source's products and checkpoints:
+//! it is as far as the source then, which no running projector may have known it to be. One that has
+//! buckets of its own has its checkpoints set back to the source's where they are ahead: events that
+//! it sees again find rows of their version or a newer one, and change nothing.
 //!
 //! Two databases cannot commit at once. The target does first: if the source's commit fails, both
 //! own the buckets for a while, the target with the higher version of the map, and both are kept
@@ -54,7 +56,7 @@ async fn hold_up(shard: &Endpoint) -> Result<(), StoreError> {
     shard
         .execute(
             "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0;
-             LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE",
+             LOCK TABLE checkpoints IN EXCLUSIVE MODE",
         )
         .await
 }
@@ -87,8 +89,11 @@ pub(super) async fn switch(
             ));
         }
     }
-    set_back(source_lock, target_lock).await?;
     let now = place(target_lock).await?;
+    if now.buckets.is_empty() {
+        copy::products(source_lock, target_lock).await?;
+    }
+    align(source_lock, target_lock, now.buckets.is_empty()).await?;
     let taken = Place {
         buckets: now.buckets.union(buckets),
         in_transit: now.in_transit.difference(buckets),
@@ -122,16 +127,26 @@ async fn let_go_of(source: &Endpoint, buckets: &BucketSet, version: i64) -> Resu
     set_place(source, &left).await
 }
 
-/// Sets the target's checkpoints back to the source's where they are ahead.
-async fn set_back(source: &Endpoint, target: &Endpoint) -> Result<(), StoreError> {
-    let rows = source.query("SELECT partition, sequence FROM checkpoints", &[]).await?;
+/// Sets the target's checkpoints to the source's: all of them, or those that are ahead.
+async fn align(source: &Endpoint, target: &Endpoint, all: bool) -> Result<(), StoreError> {
+    let rows = source.query("SELECT partition, epoch, sequence FROM checkpoints", &[]).await?;
     let partitions: Vec<i16> = rows.iter().map(|row| row.get(0)).collect();
-    let sequences: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
-    let sql = "UPDATE checkpoints SET sequence = s.sequence
-               FROM unnest($1, $2) AS s (partition, sequence)
-               WHERE checkpoints.partition = s.partition AND checkpoints.sequence > s.sequence";
+    let epochs: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
+    let sequences: Vec<i64> = rows.iter().map(|row| row.get(2)).collect();
+    let sql = "UPDATE checkpoints SET sequence = s.sequence, epoch = s.epoch
+               FROM unnest($1, $2, $3) AS s (partition, epoch, sequence)
+               WHERE checkpoints.partition = s.partition
+                 AND ($4 OR checkpoints.sequence > s.sequence)";
     target
-        .query(sql, &[(&partitions, Type::INT2_ARRAY), (&sequences, Type::INT8_ARRAY)])
+        .query(
+            sql,
+            &[
+                (&partitions, Type::INT2_ARRAY),
+                (&epochs, Type::INT8_ARRAY),
+                (&sequences, Type::INT8_ARRAY),
+                (&all, Type::BOOL),
+            ],
+        )
         .await
         .map(drop)
 }
