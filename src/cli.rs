@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Edge(EdgeSettings),
     /// A projector alone
     #[command(after_help = PROJECT_HELP, after_long_help = with_codes(PROJECT_HELP))]
-    Project(Project),
+    Project(Box<Project>),
     /// Print a bearer token
     #[command(after_help = TOKEN_HELP, after_long_help = with_codes(TOKEN_HELP))]
     Token(Token),

@@ -2,7 +2,7 @@
 
 use super::*;
 use doorbuster_persistence::OrderItem;
-use doorbuster_protocol::{BuyerId, Currency, OrderId, Quantity};
+use doorbuster_protocol::{BuyerId, Currency, OrderId, Quantity, Sequence};
 use serde_json::{Value, json};
 
 const AT: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);

@@ -149,10 +149,13 @@ fn buckets_of_two_shards_and_of_none_are_named() {
 #[test]
 fn an_order_that_is_older_than_the_log_is_judged_by_its_place_alone() {
     let old = row(7);
-    let mut home = [shard("a", own(), 150, &[old.clone()]), shard("b", others(), 150, &[])];
+    let mut home =
+        [shard("a", own(), 150, std::slice::from_ref(&old)), shard("b", others(), 150, &[])];
     check(&mut home, &[], 0, 1);
-    let mut twice =
-        [shard("a", own(), 150, &[old.clone()]), shard("b", others(), 150, &[old.clone()])];
+    let mut twice = [
+        shard("a", own(), 150, std::slice::from_ref(&old)),
+        shard("b", others(), 150, std::slice::from_ref(&old)),
+    ];
     check(&mut twice, &[("b", "it is on shard b, too; its own shard is a")], 1, 1);
     // The only row of it that there is: nobody takes that away.
     let mut astray = [shard("a", own(), 150, &[]), shard("b", others(), 150, &[old])];

@@ -5,7 +5,7 @@ use super::shop::{AT, Shop, level, product, product_view};
 use doorbuster_persistence::ProductRow;
 use doorbuster_protocol::command::{Ask, Command, Define, Read, SaleState};
 use doorbuster_protocol::outcome::ProductView;
-use doorbuster_protocol::{Currency, Outcome, Timestamp};
+use doorbuster_protocol::{Currency, Outcome, Sequence, Timestamp};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::SeqCst;
 
