@@ -23,6 +23,7 @@ pub(crate) fn template() -> String {
 
 fn toml_value(setting: &Setting) -> String {
     match setting.default {
+        "" if setting.many => "[\"…\"]".to_owned(),
         "" => "\"…\"".to_owned(),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
         text if setting.many => format!("[\"{text}\"]"),
@@ -47,12 +48,13 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// What is in effect, one setting a line; with `origin`, where each value came from.
 pub(crate) fn table(raw: &RawConfig, origin: bool) -> String {
     let mut text = String::new();
+    let width = SETTINGS.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
     for given in raw.iter() {
         let made = if given.setting.secret { "(made at the first start)" } else { "(none)" };
         let value = shown(given).unwrap_or_else(|| made.to_owned());
-        let line = format!("{:<16} {value}", given.setting.name);
+        let line = format!("{:<width$} {value}", given.setting.name);
         let _ = match origin {
-            true => writeln!(text, "{line:<52} {}", given.origin),
+            true => writeln!(text, "{line:<58} {}", given.origin),
             false => writeln!(text, "{line}"),
         };
     }
