@@ -159,6 +159,14 @@ fn urls_that_lead_nowhere_are_refused() {
     let closed = nobody.local_addr().expect("an address").to_string();
     drop(nobody);
     refusals.check(NEEDING, &[&format!("{login}{closed}/x")], 7, &["shard-0", &closed]);
+    // A first start that failed makes the next one no less a first one.
+    for _ in 0..2 {
+        let mut command = doorbuster();
+        command.args(["serve", "--http", "127.0.0.1:0", "--admin", "off", "--data"]);
+        command.arg(home.path().join("again"));
+        let output = run_to_its_end(command.args(["--store", &format!("{login}{closed}/x")]));
+        refusals.refused("serve", &output, 7, &["shard-0", "start its server"]);
+    }
     let host = format!("{login}no-such-host.invalid:{port}/{database}");
     refusals.check(NEEDING, &[&host], 7, &["shard-0", "no-such-host.invalid"]);
 

@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &EngineSettings) -> Result<Exit, Failure> {
     let cores = engine::cores(&config, directory.identity.partitions, 1);
     let (role, started) = engine::start(&config, key.clone(), cores, listen)?;
     running.add(role);
+    directory::started(&config)?;
     let (role, stock) = stock::start(started.addresses.clone(), key);
     running.add(role);
     let counted = Counted {

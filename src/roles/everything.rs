@@ -26,7 +26,7 @@ pub(crate) struct Everything {
     pub(crate) stock: Stock,
     /// The store.
     pub(crate) store: store::Opened,
-    /// Whether the data directory was made just now.
+    /// Whether this is the data directory's first start, or those before it failed.
     pub(crate) is_new: bool,
 }
 
@@ -78,6 +78,7 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
         None => None,
     };
     edge::wait_until_ready(&edge, &running)?;
+    directory::started(config)?;
     Ok(Everything {
         running,
         http: edge.address,

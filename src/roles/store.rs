@@ -138,5 +138,12 @@ pub(crate) async fn owned_by(store: &dyn Store, identity: StoreIdentity) -> Resu
 
 /// What to say when the store cannot be used.
 pub(crate) fn failure(error: &StoreError) -> Failure {
-    Failure::because(Exit::StoreUnusable, "the store cannot be used", error)
+    let failure = Failure::because(Exit::StoreUnusable, "the store cannot be used", error);
+    match error {
+        // What is said while a sale goes on is not true of a command that ends here.
+        StoreError::Away { .. } => {
+            failure.next("start its server, or correct the URL of the store; then try again")
+        }
+        _ => failure,
+    }
 }
