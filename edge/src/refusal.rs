@@ -83,7 +83,8 @@ pub(crate) fn of_outcome(outcome: &Outcome, now: Timestamp) -> Problem {
             overloaded("The partition of this product is full. Nothing was done; try again later")
         }
         Outcome::Overloaded => overloaded(
-            "The log has no room for now, so nothing can be accepted. Nothing was done; try again",
+            "The log has no room for now: the disk is full, or the store is too far behind. Nothing was \
+             done; try again",
         ),
         Outcome::Unavailable | Outcome::WrongOwner { .. } => unavailable(
             "The partition takes no requests at the moment. Nothing was done; try again",
