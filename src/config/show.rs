@@ -97,11 +97,15 @@ pub(crate) fn without_password(text: &str) -> String {
     let mut left = hidden.as_deref().unwrap_or(text);
     let mut shown = String::with_capacity(left.len());
     // As a parameter: `?password=…&`, or in the keywords of a connection string.
-    while let Some(at) = left.find("password=") {
+    while let Some(at) = left.to_ascii_lowercase().find("password=") {
         let (before, value) = left.split_at(at + "password=".len());
         shown.push_str(before);
         shown.push_str("(redacted)");
-        let end = value.find(|c: char| c == '&' || c.is_whitespace()).unwrap_or(value.len());
+        let end = match value.strip_prefix('\'') {
+            Some(quoted) => quoted.find('\'').map(|end| end + 2),
+            None => value.find(|c: char| c == '&' || c.is_whitespace()),
+        };
+        let end = end.unwrap_or(value.len());
         left = &value[end..];
     }
     shown + left
@@ -128,6 +132,18 @@ mod tests {
             assert_eq!(problems, []);
             assert!(Config::validate(&raw).is_ok());
             assert_eq!(raw.get("http").origin.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn passwords_are_found_however_they_are_written() {
+        for text in ["host=h password='hunter 2' user=x", "postgres://a@h/x?Password=hunter&b=2"] {
+            let shown = without_password(text);
+            assert!(
+                !shown.contains("hunter") && shown.ends_with(&text[text.len() - 2..]),
+                "{shown}"
+            );
+            assert!(!shown.contains("2'"), "{shown}");
         }
     }
 
