@@ -82,7 +82,7 @@ async fn target(store: &Arc<Core>, to: ShardOptions) -> Result<PostgresShard, St
         return Ok(known.clone());
     }
     let limit = store.options.connect_timeout;
-    let asked_name = to.name.clone().unwrap_or_else(|| "the new one".to_owned());
+    let asked_name = to.name.clone().unwrap_or_else(|| "--to".to_owned());
     let client = connect::connect(&asked_name, &to.url, limit).await?;
     let write_limit = store.options.write_timeout;
     schema::prepare(&asked_name, &to.url, &client, store.options.migrate, write_limit).await?;
