@@ -280,11 +280,16 @@ async fn tidy<S: Storage>(
         names.push(spare_name(spare.number));
     }
     for name in &names {
-        storage.remove(name).await.map_err(|source| LogError::Io {
-            doing: "remove",
-            file: storage.path().join(name),
-            source,
-        })?;
+        match storage.remove(name).await {
+            // Where a process opens a log again, the snapshot thread of before may just have
+            // finished its work, and what was listed has its final name now.
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|source| LogError::Io {
+                doing: "remove",
+                file: storage.path().join(name),
+                source,
+            })?,
+        }
     }
     if names.is_empty() {
         return Ok(());
