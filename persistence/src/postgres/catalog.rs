@@ -18,7 +18,7 @@ use tokio_postgres::types::{ToSql, Type};
 const STEP_ROWS: i64 = 5_000;
 
 /// What an entry gives stands unless something newer does; what neither gives stays.
-const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET
+pub(super) const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET
     name = CASE WHEN p.catalog_at > excluded.catalog_at
         THEN coalesce(p.name, excluded.name) ELSE coalesce(excluded.name, p.name) END,
     description = CASE WHEN p.catalog_at > excluded.catalog_at

@@ -190,10 +190,23 @@ async fn settle(
 async fn copy_products(from: &Client, to: &Client) -> Result<(), tokio_postgres::Error> {
     let out = format!("COPY products ({PRODUCT_COLUMNS}) TO STDOUT (FORMAT binary)");
     let into = format!("COPY products ({PRODUCT_COLUMNS}) FROM STDIN (FORMAT binary)");
+    // An unclaimed shard has no definitions, but it may have taken names for the catalog.
+    to.batch_execute(
+        "CREATE TEMPORARY TABLE named_before ON COMMIT DROP AS
+             SELECT id, name, description, catalog_at FROM products WHERE catalog_at IS NOT NULL;
+         DELETE FROM products",
+    )
+    .await?;
     let mut rows = pin!(from.copy_out(&out).await?);
     let mut sink = pin!(to.copy_in(&into).await?);
     while let Some(chunk) = rows.next().await {
         sink.send(chunk?).await?;
     }
-    sink.finish().await.map(drop)
+    sink.finish().await?;
+    to.batch_execute(&format!(
+        "INSERT INTO products AS p (id, name, description, catalog_at)
+         SELECT id, name, description, catalog_at FROM pg_temp.named_before {}",
+        catalog::MERGE
+    ))
+    .await
 }

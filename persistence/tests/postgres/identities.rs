@@ -86,6 +86,8 @@ async fn a_spare_begins_where_the_others_are() {
     drop(store);
 
     let store = open(&options(&databases, Way::Direct));
+    // An edge that names products puts the name on the newcomer as well.
+    store.put_catalog(named("Lamp")).await.expect("it is kept");
     claim(&store, IDENTITY).await.expect("the third joins");
     assert_eq!(owned(&store), ["0-511", "512-1023", "none"]);
     let spare = store.shards().swap_remove(2);
