@@ -159,9 +159,27 @@ impl Core {
         let shards = self.places().shards.clone();
         let standings: Vec<_> = shards.iter().map(|shard| shard.inner().standing()).collect();
         let deal = deal(&shards, &standings)?;
-        let missing = deal.missing;
+        if deal.missing.is_empty() && deal.presumed.is_empty() {
+            self.set_map_of_seen(shards)?;
+        } else {
+            self.set_map(shards, &deal);
+        }
+        Ok(deal.missing)
+    }
+
+    /// Makes the map when every bucket has an owner that said so. Shards that were only heard of and
+    /// never seen are let go of: one that went out of service would keep the log for ever.
+    fn set_map_of_seen(&self, mut shards: Vec<PostgresShard>) -> Result<(), StoreError> {
+        let configured = self.options.shards.len();
+        let mut index = 0..;
+        shards.retain(|shard| {
+            index.next().is_some_and(|index: usize| index < configured)
+                || shard.inner().standing().is_some()
+        });
+        let standings: Vec<_> = shards.iter().map(|shard| shard.inner().standing()).collect();
+        let deal = deal(&shards, &standings)?;
         self.set_map(shards, &deal);
-        Ok(missing)
+        Ok(())
     }
 
     /// Takes in a shard that the configuration does not name; it owns nothing yet.
@@ -204,8 +222,7 @@ impl Core {
             let deal = deal(&shards, &standings)?;
             let is_known = deal.missing.is_empty();
             if is_known && deal.presumed.is_empty() {
-                self.set_map(shards, &deal);
-                return Ok(());
+                return self.set_map_of_seen(shards);
             }
             match self.follow_peers().await {
                 Ok(true) => {}
@@ -230,12 +247,17 @@ impl Core {
         self.find_owners().await
     }
 
-    /// Takes in the peers that the shards name; whether there were new ones.
+    /// Takes in the peers that the shards name; whether there were new ones. One that owns nothing,
+    /// because its buckets moved on or never came, is only asked whom it names in turn: nobody keeps
+    /// its checkpoints up, and the log may have gone on without it.
     async fn follow_peers(&self) -> Result<bool, StoreError> {
         let Some(key) = self.options.key else { return Ok(false) };
         let mut shards = self.places().shards.clone();
         let (mut found, mut silent) = (false, None);
-        for shard in shards.clone() {
+        let mut asked = shards.clone();
+        let mut next = 0;
+        while let Some(shard) = asked.get(next).cloned() {
+            next += 1;
             let named = match peers(shard.inner()).await {
                 Err(error) if error.is_retryable() => {
                     silent = Some(error);
@@ -244,7 +266,7 @@ impl Core {
                 named => named?,
             };
             for (name, sealed) in named {
-                if shards.iter().any(|known| known.inner().name == name) {
+                if asked.iter().any(|known| known.inner().name == name) {
                     continue;
                 }
                 let url = seal::open(&key, &sealed).and_then(|text| text.parse::<ShardUrl>().ok());
@@ -260,19 +282,32 @@ impl Core {
                     &self.handles,
                     self.me.clone(),
                 );
+                match peer.inner().look().await {
+                    Ok((_, standing)) => {
+                        let is_spare = standing.buckets.is_empty();
+                        peer.inner().set_standing(standing);
+                        asked.push(peer.clone());
+                        if is_spare {
+                            continue;
+                        }
+                    }
+                    Err(error) if error.is_retryable() => {
+                        asked.push(peer.clone());
+                        tracing::warn!(%error, "a shard that joined is away");
+                    }
+                    // It may have gone out of service. If it is needed, its buckets are missing.
+                    Err(error) => {
+                        asked.push(peer);
+                        tracing::warn!(%error, "a shard that others name cannot be used");
+                        continue;
+                    }
+                }
                 tracing::warn!(
                     shard = peer.inner().name,
                     place = peer.inner().place(),
                     "buckets were moved to a shard that the configuration does not name. It is \
                      used; name it too, after the others: --store NAME=postgres://…"
                 );
-                match peer.inner().look().await {
-                    Ok((_, standing)) => peer.inner().set_standing(standing),
-                    Err(error) if error.is_retryable() => {
-                        tracing::warn!(%error, "a shard that joined is away");
-                    }
-                    Err(error) => return Err(error),
-                }
                 shards.push(peer);
                 found = true;
             }

@@ -24,7 +24,7 @@ pub(super) struct Deal {
     pub(super) buckets: Vec<BucketSet>,
     /// What nobody has.
     pub(super) missing: BucketSet,
-    /// What one that is away is asked for only because nobody else has it: a peer may.
+    /// What those that are away are asked for only because nobody who answers has it: a peer may.
     pub(super) presumed: BucketSet,
 }
 
@@ -57,20 +57,23 @@ pub(super) fn deal(seats: &[Seat]) -> Result<Deal, StoreError> {
         buckets[*index] = owned.difference(&taken);
         taken = taken.union(&owned);
     }
+    let mut presumed = BucketSet::NONE;
     for is_away in [false, true] {
         for (index, seat) in seats.iter().enumerate().filter(|(index, _)| !is_claimed(index)) {
             if seat.standing.is_none() == is_away {
                 buckets[index] = seat.share.difference(&taken);
                 taken = taken.union(&seat.share);
+                if is_away {
+                    presumed = presumed.union(&buckets[index]);
+                }
             }
         }
     }
     let mut missing = BucketSet::ALL.difference(&taken);
-    let mut presumed = BucketSet::NONE;
     // What nobody else has, one that is away must have: asking there answers that it is away.
     if let Some(index) = seats.iter().position(|seat| seat.standing.is_none()) {
         buckets[index] = buckets[index].union(&missing);
-        presumed = std::mem::replace(&mut missing, BucketSet::NONE);
+        presumed = presumed.union(&std::mem::replace(&mut missing, BucketSet::NONE));
     }
     Ok(Deal { buckets, missing, presumed })
 }

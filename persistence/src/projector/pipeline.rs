@@ -144,16 +144,21 @@ impl Pipeline {
             }
             Err(error) => return Err(error.into()),
         }
-        if self.has_other_shards() {
+        let shards = self.store.shards();
+        if self.are_others(&shards) {
             return Ok(true);
         }
-        self.shard = Arc::clone(&self.store.shards()[self.index]);
+        self.shard = Arc::clone(&shards[self.index]);
         Ok(false)
     }
 
     /// Whether the store has other shards than those that are followed.
     fn has_other_shards(&self) -> bool {
-        !self.store.shards().iter().map(|shard| shard.name()).eq(self.names.iter())
+        self.are_others(&self.store.shards())
+    }
+
+    fn are_others(&self, shards: &[Arc<dyn Shard>]) -> bool {
+        !shards.iter().map(|shard| shard.name()).eq(self.names.iter())
     }
 
     /// Connects to every core and learns where the shard stands.

@@ -7,7 +7,9 @@
 mod engine;
 
 use doorbuster_persistence::conformance::{History, Model, claim};
-use doorbuster_persistence::postgres::{MoveStep, PostgresOptions, PostgresStore, ShardOptions};
+use doorbuster_persistence::postgres::{
+    MoveStep, PostgresOptions, PostgresStore, ShardOptions, WhenAway,
+};
 use doorbuster_persistence::projector::run;
 use doorbuster_persistence::{
     BucketSet, Freshness, ProjectorConfig, ProjectorMetrics, Store, StoreError, StoreIdentity,
@@ -205,6 +207,35 @@ async fn two_shards_become_four_under_load() {
     let blind = PostgresOptions { key: None, ..options(&[a, b]) };
     let refused = PostgresStore::open(blind).err().expect("buckets are missing").to_string();
     assert!(refused.contains("buckets 0-255,300-649"), "{refused}");
+}
+
+/// A shard whose buckets moved on is nobody's to wait for: when it is heard of again, because another
+/// one is away, the log is not kept for its checkpoints, which nobody moves any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_was_emptied_is_not_taken_in_again() {
+    let databases = Clusters::shared().databases(3);
+    let [first, second, third] = &databases[..] else { panic!("three were asked for") };
+    drop(claimed(&[first, second]).await);
+    let known = || options(&[first, second]);
+    let to = |database, name: &str| ShardOptions { name: Some(name.into()), ..shard(database) };
+    let away = || PostgresOptions {
+        shards: vec![
+            ShardOptions::new("postgres://nobody@127.0.0.1:1/gone".parse().expect("a URL")),
+            shard(second),
+        ],
+        away: WhenAway::Tolerate,
+        ..known()
+    };
+    let names = |store: PostgresStore| -> Vec<String> {
+        store.shards().iter().map(|shard| shard.name().to_owned()).collect()
+    };
+    let buckets = set("0-255");
+    moved(known(), buckets, to(third, "shard-2"), |_| {}).await.expect("it is moved");
+    let opened = PostgresStore::open(away()).expect("one may be away");
+    assert_eq!(names(opened), ["shard-0", "shard-1", "shard-2"]);
+    moved(known(), buckets, to(first, "shard-0"), |_| {}).await.expect("it is moved back");
+    let opened = PostgresStore::open(away()).expect("one may be away");
+    assert_eq!(names(opened), ["shard-0", "shard-1"]);
 }
 
 /// The mover's connections are cut at random moments, until a move comes through.
