@@ -197,9 +197,10 @@ fn answer(shard: &str, said: &DbError) -> StoreError {
         ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P03") => {
             StoreError::Away { shard, why }
         }
-        (_, "55P03" | "57014" | "40001" | "40P01" | "53300" | "53200" | "55006" | "25P02") => {
-            StoreError::Busy { why: format!("shard {shard}: {why}") }
-        }
+        (
+            _,
+            "55P03" | "57014" | "40001" | "40P01" | "53300" | "53200" | "53000" | "55006" | "25P02",
+        ) => StoreError::Busy { why: format!("shard {shard}: {why}") },
         (_, "53100") => StoreError::Full { why: format!("shard {shard}: {why}") },
         ("XX", _) if code != "XX000" => {
             StoreError::Damaged { why: format!("shard {shard}: {why}") }

@@ -2,7 +2,7 @@
 //! from there, and begins again whenever something breaks off.
 //!
 //! Nothing here reaches another shard's pipeline. What neither waiting nor a new connection mends
-//! ends it; so does the news that shards have joined the store or left it.
+//! ends it, unless it has worked and others go on beside it; so does the news that shards have joined the store or left it.
 
 use crate::projector::acknowledger::Report;
 use crate::projector::backoff::{Backoff, Stopped, stopped};
@@ -29,6 +29,8 @@ const CHUNKS_WAITING_MAX: usize = 16;
 const CHUNKS_PER_BATCH: usize = 10;
 /// The first and the longest pause between connections, and between tries to reach the shard.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The same after an error that somebody must mend, while other shards go on.
+const FAILURE_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The pipeline of one shard.
 pub(super) struct Pipeline {
@@ -84,6 +86,7 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> PipelineEnd {
         let (first, longest) = RECONNECT_PAUSES;
         let mut backoff = Backoff::new(first, longest);
+        let mut after_failure = Backoff::new(FAILURE_PAUSES.0, FAILURE_PAUSES.1);
         let (mut unsound, mut fruitless) = (Unsound::default(), Fruitless::default());
         loop {
             let (began, events) = (Instant::now(), self.metrics.events());
@@ -101,6 +104,7 @@ impl Pipeline {
             // An engine that closes every connection at once is not dialled in a tight loop.
             if self.metrics.events() > events || began.elapsed() > longest {
                 backoff.reset();
+                after_failure.reset();
             }
             let judged = match end {
                 SessionEnd::Stopped => return PipelineEnd::Stopped,
@@ -121,12 +125,26 @@ impl Pipeline {
             if let Err(error) = judged {
                 self.metrics.away();
                 tracing::error!(shard = self.shard.name(), %error, "the shard cannot go on");
-                return PipelineEnd::Fatal(error);
+                if !self.is_one_of_several() {
+                    return PipelineEnd::Fatal(error);
+                }
+                (unsound, fruitless) = (Unsound::default(), Fruitless::default());
+                if after_failure.wait(&mut self.stop).await.is_err() {
+                    return PipelineEnd::Stopped;
+                }
+                continue;
             }
             if backoff.wait(&mut self.stop).await.is_err() {
                 return PipelineEnd::Stopped;
             }
         }
+    }
+
+    /// Whether other shards are followed beside this one, which has worked. Then its failure is no
+    /// mistake of the configuration, and none of theirs: it is tried again until somebody has mended
+    /// it, and holds the log but nothing else.
+    fn is_one_of_several(&self) -> bool {
+        self.names.len() > 1 && self.metrics.connections() > 0
     }
 
     /// Learns which buckets the shard owns; says whether the store has other shards now. When the

@@ -100,7 +100,7 @@ impl ShardMetrics {
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
-    pub(super) fn connections(&self) -> u64 {
+    pub(in crate::projector) fn connections(&self) -> u64 {
         get(&self.connections)
     }
     pub(in crate::projector) fn events(&self) -> u64 {
