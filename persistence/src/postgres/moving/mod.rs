@@ -155,6 +155,7 @@ pub(super) async fn between(
     }
     if !doubly_owned.is_empty() {
         switch::finish(&from, &doubly_owned, version).await?;
+        switch::caught_up(&from, &to).await?;
     }
     retry(|| capture::stop(&from)).await?;
     // What is left over of this move, and of one that broke off after its switch.

@@ -20,6 +20,10 @@ use tokio_postgres::types::Type;
 /// writes to these rows may make some.
 const ROUNDS_MAX: u32 = 50;
 
+/// How long, and how often, a target that is behind is looked at.
+const CATCH_UP_LOOKS_MAX: u32 = 600;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(100);
+
 /// What a shard says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -115,6 +119,26 @@ pub(super) async fn finish(
     hold_up(source).await?;
     let_go_of(source, buckets, version).await?;
     source.execute("COMMIT").await
+}
+
+/// Waits until the target has every event that the source has: after an interrupted switch it may be
+/// behind, and only then can rows be compared.
+pub(super) async fn caught_up(source: &Endpoint, target: &Endpoint) -> Result<(), StoreError> {
+    let sql = "SELECT sequence FROM checkpoints ORDER BY partition";
+    let reached = source.query(sql, &[]).await?;
+    for _ in 0..CATCH_UP_LOOKS_MAX {
+        let now = target.query(sql, &[]).await?;
+        let is_there = reached.iter().zip(&now).all(|(from, to)| {
+            let (from, to): (i64, i64) = (from.get(0), to.get(0));
+            to >= from
+        });
+        if is_there {
+            return Ok(());
+        }
+        tokio::time::sleep(CATCH_UP_PAUSE).await;
+    }
+    Err(target
+        .unfit("it has not caught up with the other since the switch: is a projector running?"))
 }
 
 async fn let_go_of(source: &Endpoint, buckets: &BucketSet, version: i64) -> Result<(), StoreError> {
