@@ -2,7 +2,8 @@
 //! from there, and begins again whenever something breaks off.
 //!
 //! Nothing here reaches another shard's pipeline. What neither waiting nor a new connection mends
-//! ends it, unless it has worked and others go on beside it; so does the news that shards have joined the store or left it.
+//! ends it, unless it has worked and others go on beside it; so does the news that shards have
+//! joined the store or left it.
 
 use crate::projector::acknowledger::Report;
 use crate::projector::backoff::{Backoff, Stopped, stopped};
