@@ -19,8 +19,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("postgres-harness", &[]),
 ];
 
-/// Crates that may use all others: the binary, and the benchmarks.
-const TOPS: &[&str] = &["doorbuster", "doorbuster-benches"];
+/// Crates that may use all others: the binary, the benchmarks, and the simulator.
+const TOPS: &[&str] = &["doorbuster", "doorbuster-benches", "doorbuster-simulator"];
 
 /// What the state machine may name beside the standard library.
 const STATE_MACHINE_USES: &[&str] = &[

@@ -1,0 +1,16 @@
+//! The simulator: engine, client, projector and store on one thread, in simulated time, from one
+//! seed, with every fault that a disk, a network, a clock, a process or a store can have.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
+//! | [`chance`] | chance that a seed decides |
+//! | [`process`] | tasks that live, stand still and die together |
+//! | [`clock`] | the wall clock of a machine |
+//! | [`trace`] | what happened, line by line, and its hash |
+
+pub mod chance;
+pub mod clock;
+pub mod dials;
+pub mod process;
+pub mod trace;

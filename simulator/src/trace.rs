@@ -1,0 +1,93 @@
+//! What happened in a run, line by line: hashed always, kept a little, printed on demand.
+//!
+//! Two runs of one seed are the same exactly when their traces are, so the hash of the trace is
+//! what shows that a run can be repeated.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt::{Arguments, Write};
+use std::rc::Rc;
+use tokio::time::Instant;
+use xxhash_rust::xxh3::Xxh3Default;
+
+/// Lines that are kept for the report of a failure.
+const KEPT: usize = 60;
+
+/// The trace of one run. A clone is another handle of the same one.
+#[derive(Clone)]
+pub struct Trace(Rc<RefCell<State>>);
+
+struct State {
+    began: Instant,
+    hash: Xxh3Default,
+    lines: u64,
+    kept: VecDeque<String>,
+    is_printed: bool,
+    line: String,
+}
+
+impl Trace {
+    /// An empty trace; its times count from now.
+    pub fn new(is_printed: bool) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            began: Instant::now(),
+            hash: Xxh3Default::new(),
+            lines: 0,
+            kept: VecDeque::with_capacity(KEPT),
+            is_printed,
+            line: String::new(),
+        })))
+    }
+
+    /// Adds a line: who, and what.
+    pub fn line(&self, who: &str, what: Arguments<'_>) {
+        let state = &mut *self.0.borrow_mut();
+        let mut line = if state.kept.len() == KEPT {
+            state.kept.pop_front().unwrap_or_default()
+        } else {
+            std::mem::take(&mut state.line)
+        };
+        line.clear();
+        let at = state.began.elapsed();
+        // Writing into a string does not fail.
+        let _ = write!(line, "{:>5}.{:06} {who:<12} {what}", at.as_secs(), at.subsec_micros());
+        state.hash.update(line.as_bytes());
+        state.lines += 1;
+        if state.is_printed {
+            println!("{line}");
+        }
+        state.kept.push_back(line);
+    }
+
+    /// The hash of all lines.
+    pub fn hash(&self) -> u64 {
+        self.0.borrow().hash.digest()
+    }
+    /// How many lines there were.
+    pub fn lines(&self) -> u64 {
+        self.0.borrow().lines
+    }
+    /// The last lines.
+    pub fn last(&self) -> Vec<String> {
+        self.0.borrow().kept.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_lines_give_the_same_hash_and_only_the_last_are_kept() {
+        let run = |last: usize| {
+            let trace = Trace::new(false);
+            (0..=last).for_each(|number| trace.line("disk", format_args!("write {number}")));
+            trace
+        };
+        assert_eq!(run(100).hash(), run(100).hash());
+        assert_ne!(run(100).hash(), run(101).hash());
+        let trace = run(100);
+        assert_eq!((trace.lines(), trace.last().len()), (101, KEPT));
+        assert_eq!(trace.last()[KEPT - 1], "    0.000000 disk         write 100");
+    }
+}
