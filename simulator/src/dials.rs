@@ -23,6 +23,41 @@ pub struct Dials {
     pub store: StoreDials,
 }
 
+/// A group of faults that can be switched off as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// [`DiskDials`].
+    Disk,
+    /// [`NetworkDials`].
+    Network,
+    /// [`ClockDials`].
+    Clock,
+    /// [`ProcessDials`].
+    Process,
+    /// [`StoreDials`].
+    Store,
+}
+
+impl Group {
+    /// All groups.
+    pub const ALL: [Self; 5] = [Self::Disk, Self::Network, Self::Clock, Self::Process, Self::Store];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Network => "network",
+            Self::Clock => "clock",
+            Self::Process => "process",
+            Self::Store => "store",
+        }
+    }
+    /// The group of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+}
+
 /// Sizes of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SizeDials {
@@ -183,6 +218,27 @@ impl Dials {
             store: StoreDials::draw(&chance.of("store")),
         }
     }
+
+    /// Switches the faults of a group off; what is left is a good disk, a quick network, and so on.
+    pub fn quiet(&mut self, group: Group) {
+        match group {
+            Group::Disk => self.disk = DiskDials::quiet(),
+            Group::Network => self.network = NetworkDials::quiet(),
+            Group::Clock => self.clock = ClockDials::quiet(),
+            Group::Process => self.process = ProcessDials::quiet(),
+            Group::Store => self.store = StoreDials::quiet(),
+        }
+    }
+    /// Whether a group has any faults.
+    pub fn is_quiet(&self, group: Group) -> bool {
+        match group {
+            Group::Disk => self.disk == DiskDials::quiet(),
+            Group::Network => self.network == NetworkDials::quiet(),
+            Group::Clock => self.clock == ClockDials::quiet(),
+            Group::Process => self.process == ProcessDials::quiet(),
+            Group::Store => self.store == StoreDials::quiet(),
+        }
+    }
 }
 
 impl SizeDials {
@@ -203,6 +259,22 @@ impl SizeDials {
 }
 
 impl DiskDials {
+    /// Without faults.
+    pub const fn quiet() -> Self {
+        Self {
+            delayed: 0.5,
+            delay_max: Duration::from_millis(1),
+            slow_sync: 0.0,
+            slow_sync_max: Duration::ZERO,
+            error: 0.0,
+            short_write: 0.0,
+            sync_error: 0.0,
+            full: false,
+            bit_rot: 0.0,
+            misdirected: 0.0,
+        }
+    }
+
     fn draw(chance: &Chance) -> Self {
         let (delays, errors) = (strength(chance), strength(chance));
         let rot = if chance.below(8) == 0 { 1.0 } else { 0.0 };
@@ -222,6 +294,21 @@ impl DiskDials {
 }
 
 impl NetworkDials {
+    /// Without faults.
+    pub const fn quiet() -> Self {
+        Self {
+            delayed: 0.5,
+            delay_max: Duration::from_millis(1),
+            refused: 0.0,
+            unheard: 0.0,
+            cut: 0.0,
+            silent: 0.0,
+            corrupted: 0.0,
+            partition_every: None,
+            buffer_bytes: 64 << 10,
+        }
+    }
+
     fn draw(chance: &Chance) -> Self {
         let (delays, breaks) = (strength(chance), strength(chance));
         Self {
@@ -239,6 +326,11 @@ impl NetworkDials {
 }
 
 impl ClockDials {
+    /// Without faults.
+    pub const fn quiet() -> Self {
+        Self { offset_us_max: 0, drift_ppm_max: 0, step_every: None, step_us_max: 0 }
+    }
+
     fn draw(chance: &Chance) -> Self {
         let strength = strength(chance);
         Self {
@@ -251,6 +343,19 @@ impl ClockDials {
 }
 
 impl ProcessDials {
+    /// Without faults.
+    pub const fn quiet() -> Self {
+        Self {
+            engine_kill_every: None,
+            power_loss: 0.0,
+            engine_restart_every: None,
+            projector_kill_every: None,
+            client_kill_every: None,
+            freeze_every: None,
+            freeze_max: Duration::ZERO,
+        }
+    }
+
     fn draw(chance: &Chance) -> Self {
         let (kills, freezes) = (strength(chance), strength(chance));
         Self {
@@ -266,6 +371,21 @@ impl ProcessDials {
 }
 
 impl StoreDials {
+    /// Without faults.
+    pub const fn quiet() -> Self {
+        Self {
+            delayed: 0.5,
+            delay_max: Duration::from_millis(1),
+            busy: 0.0,
+            lost_reply: 0.0,
+            away_every: None,
+            away_max: Duration::ZERO,
+            rollback_every: None,
+            rollback_max: Duration::ZERO,
+            move_every: None,
+        }
+    }
+
     fn draw(chance: &Chance) -> Self {
         let (delays, errors) = (strength(chance), strength(chance));
         Self {

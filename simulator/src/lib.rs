@@ -3,6 +3,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`world`] | what all parts of a run share |
 //! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
 //! | [`chance`] | chance that a seed decides |
 //! | [`process`] | tasks that live, stand still and die together |
@@ -14,3 +15,4 @@ pub mod clock;
 pub mod dials;
 pub mod process;
 pub mod trace;
+pub mod world;

@@ -3,10 +3,9 @@
 //! Two runs of one seed are the same exactly when their traces are, so the hash of the trace is
 //! what shows that a run can be repeated.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt::{Arguments, Write};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -15,7 +14,7 @@ const KEPT: usize = 60;
 
 /// The trace of one run. A clone is another handle of the same one.
 #[derive(Clone)]
-pub struct Trace(Rc<RefCell<State>>);
+pub struct Trace(Arc<Mutex<State>>);
 
 struct State {
     began: Instant,
@@ -29,7 +28,7 @@ struct State {
 impl Trace {
     /// An empty trace; its times count from now.
     pub fn new(is_printed: bool) -> Self {
-        Self(Rc::new(RefCell::new(State {
+        Self(Arc::new(Mutex::new(State {
             began: Instant::now(),
             hash: Xxh3Default::new(),
             lines: 0,
@@ -39,9 +38,13 @@ impl Trace {
         })))
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a line: who, and what.
     pub fn line(&self, who: &str, what: Arguments<'_>) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         let mut line = if state.kept.len() == KEPT {
             state.kept.pop_front().unwrap_or_default()
         } else {
@@ -61,15 +64,15 @@ impl Trace {
 
     /// The hash of all lines.
     pub fn hash(&self) -> u64 {
-        self.0.borrow().hash.digest()
+        self.state().hash.digest()
     }
     /// How many lines there were.
     pub fn lines(&self) -> u64 {
-        self.0.borrow().lines
+        self.state().lines
     }
     /// The last lines.
     pub fn last(&self) -> Vec<String> {
-        self.0.borrow().kept.iter().cloned().collect()
+        self.state().kept.iter().cloned().collect()
     }
 }
 
