@@ -4,23 +4,23 @@
 //! can be wrong with the machine, the ports or the data directory is an error of `start`; after it
 //! only a log can fail, and that ends the engine.
 
-use crate::core::{Core, Parts};
 use crate::directory::{DataDirectory, DirectoryError};
 use crate::fitness::{self, Unfit};
-use crate::log::{Log, LogConfig, LogError, LogIdentity, SnapshotWorker};
+use crate::host::GlommioHost;
+use crate::log::{LogConfig, LogError, SnapshotWorker};
 use crate::metrics::EngineMetrics;
 use crate::net::listener::{self, Bound};
-use crate::partition::Partition;
+pub use crate::node::Stopper;
+use crate::node::{CoreConfig, CoreParts, partition_map};
 use crate::storage::{GlommioDisk, WriteMode};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
-use doorbuster_protocol::{Epoch, PartitionId, limits};
+use doorbuster_protocol::{PartitionId, limits};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 
 /// What an engine is told.
 #[derive(Clone, Debug)]
@@ -106,37 +106,13 @@ pub enum EngineError {
     Core(String),
 }
 
-/// What the cores and the engine's owner share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    stopping: AtomicBool,
-    failed: AtomicBool,
-    failure: Mutex<Option<EngineError>>,
-}
-
-impl Shared {
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
-    }
-    /// Keeps the first failure and stops every core without draining.
-    pub(crate) fn fail(&self, error: EngineError) {
-        let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failure.get_or_insert(error);
-        self.failed.store(true, Ordering::Release);
-        self.stopping.store(true, Ordering::Release);
-    }
-}
-
 type CoreHandle = ExecutorJoinHandle<Result<(), EngineError>>;
 
 /// A running engine.
 pub struct Engine {
     map: PartitionMap,
     metrics: Arc<EngineMetrics>,
-    shared: Arc<Shared>,
+    stopper: Stopper,
     cores: Vec<CoreHandle>,
     write_mode: WriteMode,
     snapshots: SnapshotWorker,
@@ -159,39 +135,39 @@ impl Engine {
             });
         }
         let bound = bind_all(&config)?;
-        let map = PartitionMap {
-            directory: directory.id(),
-            epoch: Epoch::FIRST,
-            partitions,
-            self_core: 0,
-            cores: bound
-                .iter()
-                .map(|bound| match config.advertise {
-                    Some(ip) => SocketAddr::new(ip, bound.address.port()),
-                    None => bound.address,
-                })
-                .collect(),
-            owners: partitions.all().map(|id| id.get() % config.cores as u16).collect(),
-        };
+        let addresses = bound.iter().map(|bound| match config.advertise {
+            Some(ip) => SocketAddr::new(ip, bound.address.port()),
+            None => bound.address,
+        });
+        let map = partition_map(directory.id(), partitions, addresses.collect());
         let metrics = Arc::new(EngineMetrics::new(config.cores, usize::from(partitions.get())));
-        let shared = Arc::new(Shared::default());
+        let stopper = Stopper::default();
         let snapshots = SnapshotWorker::start();
         let write_mode = GlommioDisk::probe(directory.path());
-        let config = Arc::new(config);
+        let core_config = Arc::new(CoreConfig {
+            key: config.key,
+            log: LogConfig {
+                segment_bytes: config.segment_bytes,
+                snapshots: Some(snapshots.handle()),
+                ..LogConfig::default()
+            },
+            high_water_bytes: config.high_water_bytes,
+        });
         let cpus = available_cpus();
         let (ready, readiness) = mpsc::channel();
         let mut cores = Vec::new();
         for (number, bound) in bound.into_iter().enumerate() {
             let start = CoreStart {
-                number,
+                core: CoreParts {
+                    host: GlommioHost,
+                    map: PartitionMap { self_core: number as u16, ..map.clone() },
+                    config: Arc::clone(&core_config),
+                    metrics: Arc::clone(&metrics),
+                    stopper: stopper.clone(),
+                },
                 bound,
-                map: PartitionMap { self_core: number as u16, ..map.clone() },
-                config: Arc::clone(&config),
-                metrics: Arc::clone(&metrics),
-                shared: Arc::clone(&shared),
                 root: directory.path().to_owned(),
                 write_mode,
-                snapshots: snapshots.handle(),
                 ready: ready.clone(),
             };
             let placement = match cpus.get(number) {
@@ -205,13 +181,13 @@ impl Engine {
             cores.push(spawned);
         }
         drop(ready);
-        let engine = Self { map, metrics, shared, cores, write_mode, snapshots, directory };
+        let engine = Self { map, metrics, stopper, cores, write_mode, snapshots, directory };
         for _ in 0..engine.cores.len() {
             // A core that fails to recover says so; one that panics hangs up.
             match readiness.recv() {
                 Ok(Ok(())) => {}
                 Ok(Err(())) | Err(mpsc::RecvError) => {
-                    engine.shared.stopping.store(true, Ordering::Release);
+                    engine.stopper.stop();
                     return match engine.join() {
                         Err(error) => Err(error),
                         Ok(()) => Err(EngineError::Core("it did not become ready".to_owned())),
@@ -240,7 +216,7 @@ impl Engine {
     }
     /// A handle that stops the engine from any thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.shared))
+        self.stopper.clone()
     }
 
     /// Waits for the end: of a drain, or by a failure. After a failure the data directory stays
@@ -254,13 +230,11 @@ impl Engine {
                 Err(error) => Err(EngineError::Core(error.to_string())),
             };
             if let Err(error) = ended {
-                self.shared.stopping.store(true, Ordering::Release);
+                self.stopper.stop();
                 first.get_or_insert(error);
             }
         }
-        let failure =
-            self.shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        match failure.or(first) {
+        match self.stopper.take_failure().or(first) {
             Some(error) => {
                 self.snapshots.abandon();
                 std::mem::forget(self.directory);
@@ -268,21 +242,6 @@ impl Engine {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// Stops an engine: nothing new is taken, everything taken is finished.
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<Shared>);
-
-impl Stopper {
-    /// Begins the drain; [`Engine::join`] returns when it is done.
-    pub fn stop(&self) {
-        self.0.stopping.store(true, Ordering::Release);
-    }
-    /// Whether the engine drains, has failed or has ended.
-    pub fn is_stopping(&self) -> bool {
-        self.0.is_stopping()
     }
 }
 
@@ -309,72 +268,20 @@ fn available_cpus() -> Vec<usize> {
 
 /// What a core's thread begins with.
 struct CoreStart {
-    number: usize,
+    core: CoreParts<GlommioHost>,
     bound: Bound,
-    map: PartitionMap,
-    config: Arc<EngineConfig>,
-    metrics: Arc<EngineMetrics>,
-    shared: Arc<Shared>,
     root: PathBuf,
     write_mode: WriteMode,
-    snapshots: crate::log::SnapshotHandle,
     ready: mpsc::Sender<Result<(), ()>>,
 }
 
 impl CoreStart {
     /// Recovers the core's partitions, reports, serves.
     async fn run(self) -> Result<(), EngineError> {
-        let ready = self.ready.clone();
-        let (parts, bound) = match self.recover().await {
-            Ok(recovered) => recovered,
-            Err(error) => {
-                let _ = ready.send(Err(()));
-                return Err(error);
-            }
-        };
-        let core = Core::new(parts);
-        let _ = ready.send(Ok(()));
+        let Self { core, bound, root, write_mode, ready } = self;
+        let recovered = core.recover(|id| GlommioDisk::open(&root, id, write_mode)).await;
+        let _ = ready.send(recovered.as_ref().map(drop).map_err(drop));
         drop(ready);
-        core.run(bound).await
-    }
-
-    async fn recover(self) -> Result<(Parts<GlommioDisk>, Bound), EngineError> {
-        let mut recovered = Vec::new();
-        for id in self.map.partitions.all() {
-            if usize::from(self.map.owners[id.index()]) != self.number {
-                continue;
-            }
-            let (log, state) = self
-                .recover_partition(id)
-                .await
-                .map_err(|source| EngineError::Log { partition: id, source })?;
-            let durable = state.sequence().get();
-            self.metrics.partitions[id.index()].durable.store(durable, Ordering::Relaxed);
-            recovered.push((log, Partition::new(state)));
-        }
-        let parts = Parts {
-            number: self.number,
-            map: self.map,
-            config: self.config,
-            recovered,
-            metrics: self.metrics,
-            shared: self.shared,
-        };
-        Ok((parts, self.bound))
-    }
-
-    async fn recover_partition(
-        &self,
-        id: PartitionId,
-    ) -> Result<(Log<GlommioDisk>, crate::state_machine::State), LogError> {
-        let identity =
-            LogIdentity { directory: self.map.directory, partition: id, epoch: self.map.epoch };
-        let disk = GlommioDisk::open(&self.root, id, self.write_mode);
-        let config = LogConfig {
-            segment_bytes: self.config.segment_bytes,
-            snapshots: Some(self.snapshots.clone()),
-            ..LogConfig::default()
-        };
-        Log::recover(disk, identity, config).await
+        recovered?.run(bound.into_listener()).await
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`engine`] | starts the cores and ends them together |
+//! | [`engine`] | starts the cores on their threads and ends them together |
+//! | [`node`] | one core, for whoever has something to run it on |
+//! | [`host`] | the seam to what a core runs on: executor, clocks, sockets |
 //! | `core` | one pinned executor: serving, group commit, feeds, housekeeping |
 //! | `net` | listeners and connections |
 //! | [`partition`] | one partition: the batch that gathers, the answers that wait for the disk |
@@ -18,9 +20,11 @@ mod core;
 pub mod directory;
 pub mod engine;
 pub mod fitness;
+pub mod host;
 pub mod log;
 pub mod metrics;
 mod net;
+pub mod node;
 pub mod partition;
 pub mod signal;
 pub mod state_machine;

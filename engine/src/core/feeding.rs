@@ -6,10 +6,10 @@
 //! cost the core more than the sale itself.
 
 use super::tail::skip_events;
-use super::{Core, Owned, clock};
+use super::{Core, Owned};
+use crate::host::Host;
 use crate::log::FeedRead;
 use crate::net::Connection;
-use crate::storage::Storage;
 use doorbuster_protocol::session::FeedBatch;
 use doorbuster_protocol::{PartitionId, Sequence};
 use std::rc::Rc;
@@ -20,12 +20,12 @@ pub(super) const BEAT: Duration = Duration::from_millis(10);
 /// Bytes of events in one feed frame, unless one batch alone is larger.
 const FEED_BYTES: usize = 256 << 10;
 
-impl<S: Storage> Core<S> {
+impl<H: Host> Core<H> {
     /// Feeds `connection` until it closes.
     pub(super) async fn feed(
         self: Rc<Self>,
-        connection: Rc<Connection>,
-        owned: Rc<Owned<S>>,
+        connection: Rc<Connection<H::Stream>>,
+        owned: Rc<Owned<H::Disk>>,
         from: Sequence,
     ) {
         let partition = owned.partition.borrow().id();
@@ -42,7 +42,7 @@ impl<S: Storage> Core<S> {
             events.clear();
             let in_memory = owned.tail.borrow().read(next, FEED_BYTES, &mut events);
             match in_memory {
-                Some(0) => wait_for_more(&owned).await,
+                Some(0) => self.wait_for_more(&owned).await,
                 Some(count) => {
                     self.send(&connection, &owned, partition, next, count, &events);
                     next = next.plus(u64::from(count));
@@ -57,7 +57,7 @@ impl<S: Storage> Core<S> {
                             next = next.plus(u64::from(count));
                         }
                     }
-                    Ok(FeedRead::Batches(_)) => wait_for_more(&owned).await,
+                    Ok(FeedRead::Batches(_)) => self.wait_for_more(&owned).await,
                     Ok(FeedRead::Gone { first }) => {
                         connection.session.borrow_mut().feed_gone(partition, first);
                         connection.flush();
@@ -74,8 +74,8 @@ impl<S: Storage> Core<S> {
 
     fn send(
         &self,
-        connection: &Connection,
-        owned: &Owned<S>,
+        connection: &Connection<H::Stream>,
+        owned: &Owned<H::Disk>,
         partition: PartitionId,
         first: Sequence,
         count: u32,
@@ -87,18 +87,19 @@ impl<S: Storage> Core<S> {
             first,
             count,
             durable: owned.partition.borrow().durable(),
-            durable_at: clock(),
+            durable_at: self.clock(),
             events,
         });
         connection.flush();
     }
-}
 
-/// Waits for a commit and for the next beat, at which whatever was committed until then goes out.
-async fn wait_for_more<S: Storage>(owned: &Owned<S>) {
-    owned.committed.wait().await;
-    let beat_us = BEAT.as_micros() as u64;
-    // By the clock, so that the feeds of one connection fill one write.
-    let rest_us = beat_us - clock().micros() % beat_us;
-    glommio::timer::sleep(Duration::from_micros(rest_us)).await;
+    /// Waits for a commit and for the next beat, at which whatever was committed until then goes
+    /// out.
+    async fn wait_for_more(&self, owned: &Owned<H::Disk>) {
+        owned.committed.wait().await;
+        let beat_us = BEAT.as_micros() as u64;
+        // By the clock, so that the feeds of one connection fill one write.
+        let rest_us = beat_us - self.host.monotonic().as_micros() as u64 % beat_us;
+        self.host.sleep(Duration::from_micros(rest_us)).await;
+    }
 }

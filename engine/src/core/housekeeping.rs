@@ -1,10 +1,10 @@
 //! What a core does beside orders: a tick for expiries, stock levels and acknowledgements, and the
 //! upkeep of each log, off the path of the commits.
 
-use super::{Core, Owned, clock};
+use super::{Core, Owned};
+use crate::host::{Host, Stream};
 use crate::net::Connection;
 use crate::state_machine::Level;
-use crate::storage::Storage;
 use doorbuster_protocol::session::StockLevel;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,14 +19,14 @@ const ROOM_TICKS: u64 = 10;
 /// Ticks between looks for connections that never proved their key.
 const STRANGER_TICKS: u64 = 100;
 
-impl<S: Storage> Core<S> {
+impl<H: Host> Core<H> {
     /// Ticks until the core stops.
     pub(super) async fn keep_house(self: Rc<Self>) {
         let mut tick = 0u64;
         loop {
-            glommio::timer::sleep(TICK).await;
+            self.host.sleep(TICK).await;
             tick += 1;
-            if self.shared.is_stopping() {
+            if self.stopper.is_stopping() {
                 self.stopped.raise();
                 return;
             }
@@ -41,8 +41,9 @@ impl<S: Storage> Core<S> {
             }
             self.push_changed_levels();
             if tick.is_multiple_of(STRANGER_TICKS) {
+                let now = self.host.monotonic();
                 for connection in self.connections.all() {
-                    if connection.is_stranger_too_long() {
+                    if connection.is_stranger_too_long(now) {
                         connection.close();
                     }
                 }
@@ -50,9 +51,9 @@ impl<S: Storage> Core<S> {
         }
     }
 
-    fn log_acknowledgements(&self, owned: &Owned<S>) {
+    fn log_acknowledgements(&self, owned: &Owned<H::Disk>) {
         let mut partition = owned.partition.borrow_mut();
-        partition.log_acknowledgements(clock());
+        partition.log_acknowledgements(self.clock());
         if partition.has_open_batch() {
             owned.work.raise();
         }
@@ -62,7 +63,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Fills the log ahead of its use, has snapshots taken, lets go of what nobody needs.
-    pub(super) async fn keep_log(self: Rc<Self>, owned: Rc<Owned<S>>) {
+    pub(super) async fn keep_log(self: Rc<Self>, owned: Rc<Owned<H::Disk>>) {
         let id = owned.partition.borrow().id();
         let metrics = &self.metrics.partitions[id.index()];
         loop {
@@ -87,7 +88,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Tells a connection every level; after that it hears of changes.
-    pub(super) fn push_all_levels(&self, connection: &Connection) {
+    pub(super) fn push_all_levels(&self, connection: &Connection<H::Stream>) {
         let mut levels: Vec<StockLevel> = Vec::new();
         for owned in self.owned() {
             let partition = owned.partition.borrow();
@@ -123,7 +124,7 @@ impl<S: Storage> Core<S> {
     }
 }
 
-fn send_levels(connection: &Connection, levels: &[StockLevel]) {
+fn send_levels<S: Stream>(connection: &Connection<S>, levels: &[StockLevel]) {
     connection.session.borrow_mut().levels(levels);
     connection.flush();
 }

@@ -16,21 +16,23 @@ mod housekeeping;
 mod serving;
 mod tail;
 
-use crate::engine::{EngineConfig, EngineError, Shared};
+use crate::engine::EngineError;
+use crate::host::{Host, Listener, Stream};
 use crate::log::{Log, LogError};
 use crate::metrics::{CoreMetrics, EngineMetrics};
-use crate::net::{Connection, Connections, listener::Bound};
+use crate::net::{Connection, Connections};
+use crate::node::{CoreConfig, CoreParts, Stopper};
 use crate::partition::Partition;
 use crate::signal::Signal;
+use crate::state_machine::State;
 use crate::storage::Storage;
-use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
+use doorbuster_protocol::handshake::PartitionMap;
 use doorbuster_protocol::session::ServerSession;
 use doorbuster_protocol::{PartitionId, Timestamp, limits};
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tail::Tail;
 
 /// How long a drain waits for readers of feeds and slow sockets before it goes on without them.
@@ -51,42 +53,26 @@ pub(crate) struct Owned<S: Storage> {
 }
 
 /// Everything that the tasks of a core share.
-pub(crate) struct Core<S: Storage> {
+pub(crate) struct Core<H: Host> {
+    host: H,
     number: usize,
     map: PartitionMap,
-    key: PreSharedKey,
-    config: Arc<EngineConfig>,
+    config: Arc<CoreConfig>,
     /// By partition number; `None` lives on another core.
-    partitions: Vec<Option<Rc<Owned<S>>>>,
-    connections: Connections,
+    partitions: Vec<Option<Rc<Owned<H::Disk>>>>,
+    connections: Connections<H::Stream>,
     metrics: Arc<EngineMetrics>,
-    shared: Arc<Shared>,
+    stopper: Stopper,
     draining: Cell<bool>,
     /// Raised when the core fails or is told to stop.
     stopped: Signal,
 }
 
-/// The wall clock, read once per turn and handed down from here.
-pub(crate) fn clock() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(since_epoch.as_micros() as u64)
-}
-
-/// What a core is made of.
-pub(crate) struct Parts<S: Storage> {
-    pub(crate) number: usize,
-    pub(crate) map: PartitionMap,
-    pub(crate) config: Arc<EngineConfig>,
-    pub(crate) recovered: Vec<(Log<S>, Partition)>,
-    pub(crate) metrics: Arc<EngineMetrics>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-impl<S: Storage> Core<S> {
-    pub(crate) fn new(parts: Parts<S>) -> Rc<Self> {
-        let mut partitions: Vec<Option<Rc<Owned<S>>>> = Vec::new();
-        partitions.resize_with(usize::from(parts.map.partitions.get()), || None);
-        for (log, partition) in parts.recovered {
+impl<H: Host> Core<H> {
+    pub(crate) fn new(start: CoreParts<H>, recovered: Vec<(Log<H::Disk>, Partition)>) -> Rc<Self> {
+        let mut partitions: Vec<Option<Rc<Owned<H::Disk>>>> = Vec::new();
+        partitions.resize_with(usize::from(start.map.partitions.get()), || None);
+        for (log, partition) in recovered {
             let slot = partition.id().index();
             let next = partition.durable().next();
             let owned = Owned {
@@ -101,32 +87,37 @@ impl<S: Storage> Core<S> {
             partitions[slot] = Some(Rc::new(owned));
         }
         Rc::new(Self {
-            number: parts.number,
-            map: parts.map,
-            key: parts.config.key.clone(),
-            config: parts.config,
+            host: start.host,
+            number: usize::from(start.map.self_core),
+            map: start.map,
+            config: start.config,
             partitions,
             connections: Connections::default(),
-            metrics: parts.metrics,
-            shared: parts.shared,
+            metrics: start.metrics,
+            stopper: start.stopper,
             draining: Cell::new(false),
             stopped: Signal::default(),
         })
     }
 
+    /// The wall clock, read once per turn and handed down from here.
+    fn clock(&self) -> Timestamp {
+        self.host.wall_clock()
+    }
+
     /// Serves until the engine is told to stop, drains, seals the logs.
-    pub(crate) async fn run(self: Rc<Self>, bound: Bound) -> Result<(), EngineError> {
+    pub(crate) async fn run(self: Rc<Self>, listener: H::Listener) -> Result<(), EngineError> {
         for owned in self.owned() {
             self.refresh_room(owned);
-            glommio::spawn_local(Rc::clone(&self).commit_batches(Rc::clone(owned))).detach();
-            glommio::spawn_local(Rc::clone(&self).keep_log(Rc::clone(owned))).detach();
+            self.host.spawn(Rc::clone(&self).commit_batches(Rc::clone(owned)));
+            self.host.spawn(Rc::clone(&self).keep_log(Rc::clone(owned)));
         }
-        glommio::spawn_local(Rc::clone(&self).keep_house()).detach();
-        glommio::spawn_local(Rc::clone(&self).accept(bound)).detach();
-        while !self.shared.is_stopping() {
+        self.host.spawn(Rc::clone(&self).keep_house());
+        self.host.spawn(Rc::clone(&self).accept(listener));
+        while !self.stopper.is_stopping() {
             self.stopped.wait().await;
         }
-        if !self.shared.has_failed() {
+        if !self.stopper.has_failed() {
             self.drain().await?;
         }
         // After a failure nobody is answered any more, and nobody should wait for it.
@@ -136,11 +127,18 @@ impl<S: Storage> Core<S> {
         Ok(())
     }
 
-    fn owned(&self) -> impl Iterator<Item = &Rc<Owned<S>>> {
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log<H::Disk>> {
+        self.owned().map(|owned| &owned.log)
+    }
+    pub(crate) fn inspect(&self, mut look: impl FnMut(&State)) {
+        self.owned().for_each(|owned| look(owned.partition.borrow().state()));
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Rc<Owned<H::Disk>>> {
         self.partitions.iter().flatten()
     }
 
-    fn owner(&self, partition: PartitionId) -> Option<&Rc<Owned<S>>> {
+    fn owner(&self, partition: PartitionId) -> Option<&Rc<Owned<H::Disk>>> {
         self.partitions.get(partition.index())?.as_ref()
     }
 
@@ -151,53 +149,47 @@ impl<S: Storage> Core<S> {
     /// Ends the process's service: the first failure of a log is the last thing that it does.
     fn fail(&self, partition: PartitionId, error: LogError) {
         tracing::error!(partition = partition.get(), %error, "the log failed; stopping");
-        self.shared.fail(EngineError::Log { partition, source: error });
+        self.stopper.fail(EngineError::Log { partition, source: error });
         self.stopped.raise();
     }
 
-    async fn accept(self: Rc<Self>, bound: Bound) {
-        let listener = bound.into_listener();
+    async fn accept(self: Rc<Self>, listener: H::Listener) {
         loop {
             match listener.accept().await {
                 Ok(stream) if self.draining.get() => drop(stream),
                 Ok(stream) if self.connections.len() >= limits::CONNECTIONS_PER_CORE_MAX => {
                     tracing::warn!("refused a connection: the core has as many as it may");
-                    let _ = stream.shutdown(Shutdown::Both).await;
+                    stream.shutdown();
                 }
                 Ok(stream) => self.open(stream),
                 Err(error) => {
                     // Out of descriptors, mostly: nothing to do but wait for some to come back.
                     tracing::warn!(%error, "could not accept a connection");
-                    glommio::timer::sleep(Duration::from_millis(100)).await;
+                    self.host.sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     }
 
-    fn open(self: &Rc<Self>, stream: glommio::net::TcpStream) {
+    fn open(self: &Rc<Self>, stream: H::Stream) {
         let mut nonce = [0; 32];
-        if let Err(error) = stream
-            .set_nodelay(true)
-            .map_err(|error| error.to_string())
-            .and_then(|()| getrandom::fill(&mut nonce).map_err(|error| error.to_string()))
-        {
-            tracing::warn!(error, "could not set a connection up");
+        if let Err(error) = self.host.fill_random(&mut nonce) {
+            tracing::warn!(%error, "could not set a connection up");
             return;
         }
-        let session = ServerSession::new(&self.key, nonce, self.map.clone());
+        let session = ServerSession::new(&self.config.key, nonce, self.map.clone());
         let number = self.connections.next_number();
-        let connection = Rc::new(Connection::new(number, stream, session));
+        let connection = Rc::new(Connection::new(number, stream, session, self.host.monotonic()));
         self.connections.insert(Rc::clone(&connection));
         self.count_connections();
-        glommio::spawn_local({
+        self.host.spawn({
             let connection = Rc::clone(&connection);
             async move { connection.write_all_output().await }
-        })
-        .detach();
-        glommio::spawn_local(Rc::clone(self).serve(connection)).detach();
+        });
+        self.host.spawn(Rc::clone(self).serve(connection));
     }
 
-    fn close(&self, connection: &Connection) {
+    fn close(&self, connection: &Connection<H::Stream>) {
         connection.close();
         self.connections.remove(connection.number);
         self.count_connections();
@@ -221,28 +213,28 @@ impl<S: Storage> Core<S> {
             owned.partition.borrow_mut().drain();
         }
         for owned in self.owned() {
-            while !self.shared.has_failed() && !owned.partition.borrow().is_drained() {
+            while !self.stopper.has_failed() && !owned.partition.borrow().is_drained() {
                 owned.committed.wait().await;
             }
         }
-        if self.shared.has_failed() {
+        if self.stopper.has_failed() {
             return Ok(());
         }
         if self.connections.all().iter().any(|connection| !connection.feeds.borrow().is_empty()) {
             // Consumers that keep up get the last events, too.
-            glommio::timer::sleep(2 * feeding::BEAT).await;
+            self.host.sleep(2 * feeding::BEAT).await;
         }
         for connection in self.connections.all() {
             connection.session.borrow_mut().goodbye();
             connection.flush();
         }
-        let began = std::time::Instant::now();
+        let until = self.host.monotonic() + DRAIN_MAX;
         for connection in self.connections.all() {
             while connection.output_bytes() > 0
                 && !connection.is_closed()
-                && began.elapsed() < DRAIN_MAX
+                && self.host.monotonic() < until
             {
-                glommio::timer::sleep(Duration::from_millis(1)).await;
+                self.host.sleep(Duration::from_millis(1)).await;
             }
             connection.close();
         }

@@ -1,6 +1,7 @@
 //! Serving one connection: bytes in, messages through their partitions, answers out.
 
-use super::{Core, Owned, clock};
+use super::{Core, Owned};
+use crate::host::Host;
 use crate::net::Connection;
 use crate::partition::ReplyTo;
 use crate::storage::Storage;
@@ -26,9 +27,9 @@ enum Step<S: Storage> {
     Feed(Rc<Owned<S>>, doorbuster_protocol::Sequence),
 }
 
-impl<S: Storage> Core<S> {
+impl<H: Host> Core<H> {
     /// Serves a connection until it ends, one way or the other.
-    pub(super) async fn serve(self: Rc<Self>, connection: Rc<Connection>) {
+    pub(super) async fn serve(self: Rc<Self>, connection: Rc<Connection<H::Stream>>) {
         if let Err(error) = self.clone().serve_until_error(&connection).await {
             tracing::debug!(%error, connection = connection.number, "closing a connection");
             connection.fail();
@@ -43,7 +44,7 @@ impl<S: Storage> Core<S> {
 
     async fn serve_until_error(
         self: Rc<Self>,
-        connection: &Rc<Connection>,
+        connection: &Rc<Connection<H::Stream>>,
     ) -> Result<(), SessionError> {
         let mut buffer = vec![0; READ_BYTES];
         let mut immediate = Vec::new();
@@ -57,7 +58,7 @@ impl<S: Storage> Core<S> {
                 Ok(read) => read,
             };
             connection.session.borrow_mut().receive(&buffer[..read]);
-            let now = clock();
+            let now = self.clock();
             loop {
                 match self.step(connection, now, &mut immediate)? {
                     Step::Idle => break,
@@ -68,7 +69,7 @@ impl<S: Storage> Core<S> {
                     }
                     Step::Feed(owned, from) => {
                         let feed = Rc::clone(&self).feed(Rc::clone(connection), owned, from);
-                        glommio::spawn_local(feed).detach();
+                        self.host.spawn(feed);
                     }
                 }
                 if connection.is_closed() {
@@ -81,10 +82,10 @@ impl<S: Storage> Core<S> {
 
     fn step(
         &self,
-        connection: &Connection,
+        connection: &Connection<H::Stream>,
         now: Timestamp,
         immediate: &mut Vec<Reply>,
-    ) -> Result<Step<S>, SessionError> {
+    ) -> Result<Step<H::Disk>, SessionError> {
         let mut session = connection.session.borrow_mut();
         match session.poll()? {
             None => Ok(Step::Idle),
@@ -129,11 +130,11 @@ impl<S: Storage> Core<S> {
     /// Runs every request of a frame; the last partition whose batch is full, if one is.
     fn take_requests(
         &self,
-        connection: &Connection,
+        connection: &Connection<H::Stream>,
         requests: Requests<'_>,
         now: Timestamp,
         immediate: &mut Vec<Reply>,
-    ) -> Result<Option<Rc<Owned<S>>>, SessionError> {
+    ) -> Result<Option<Rc<Owned<H::Disk>>>, SessionError> {
         let mut full = Ok(None);
         let (mut taken, mut waiting) = (0u64, 0u64);
         for (correlation, request) in requests {
@@ -173,7 +174,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// The partition that owns what the request is about, or who to ask instead.
-    fn route(&self, request: &Request) -> Result<&Rc<Owned<S>>, Outcome> {
+    fn route(&self, request: &Request) -> Result<&Rc<Owned<H::Disk>>, Outcome> {
         let partition = match &request.ask {
             Ask::Command(Command::Place(place)) => self.map.partitions.partition_of(place.product),
             Ask::Command(Command::Define(define)) => {

@@ -57,5 +57,5 @@ pub use error::{DamageKind, LogError, LogIdentity};
 pub use feed::{FeedRead, LoggedBatch};
 pub use recovery::{Recovery, TornTail, create};
 pub use retention::Trimmed;
-pub use snapshots::{SnapshotHandle, SnapshotTaken, SnapshotWorker, take_snapshot};
+pub use snapshots::{SnapshotHandle, SnapshotJob, SnapshotTaken, SnapshotWorker, take_snapshot};
 pub use writer::Log;

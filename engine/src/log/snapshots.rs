@@ -165,35 +165,68 @@ impl<S: Storage> Log<S> {
             return;
         }
         self.snapshots.asked.store(until.get(), Ordering::Relaxed);
-        let job = Job {
+        (handle.0)(SnapshotJob {
             path: self.storage.path().to_owned(),
             identity: self.identity,
             until,
             state: Arc::clone(&self.snapshots),
-        };
-        if handle.0.send(Message::Take(job)).is_err() {
-            self.snapshots.is_busy.store(false, Ordering::Release);
-        }
+        });
     }
 }
 
-/// What the snapshot thread is told.
-enum Message {
-    Take(Job),
-    /// Wakes the thread to see that it should stop.
-    Stop,
-}
-
-struct Job {
+/// A snapshot that is due. The log that asked for it asks for no other until this is dropped.
+#[derive(Debug)]
+pub struct SnapshotJob {
     path: PathBuf,
     identity: LogIdentity,
     until: Sequence,
     state: Arc<SnapshotState>,
 }
 
+impl SnapshotJob {
+    /// Which log it is of.
+    pub fn identity(&self) -> LogIdentity {
+        self.identity
+    }
+
+    /// Takes the snapshot on `storage`, which is the log's directory, and lets the log know.
+    pub fn run<S: Immediate>(self, storage: &S) -> Result<SnapshotTaken, LogError> {
+        let taken = take_snapshot(storage, self.identity, self.until)?;
+        self.state.note(&taken);
+        Ok(taken)
+    }
+
+    /// Takes it where the log says that its directory is.
+    fn run_at_path(self) {
+        let path = self.path.clone();
+        match self.run(&StdDisk::new(&path)) {
+            Ok(taken) => tracing::debug!(
+                path = %path.display(), through = taken.newest.get(), bytes = taken.bytes,
+                "snapshot taken"
+            ),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "no snapshot was taken");
+            }
+        }
+    }
+}
+
+impl Drop for SnapshotJob {
+    fn drop(&mut self) {
+        self.state.is_busy.store(false, Ordering::Release);
+    }
+}
+
 /// Where logs ask for snapshots. Cheap to clone, and can go to other threads.
 #[derive(Clone)]
-pub struct SnapshotHandle(mpsc::Sender<Message>);
+pub struct SnapshotHandle(Arc<dyn Fn(SnapshotJob) + Send + Sync>);
+
+impl SnapshotHandle {
+    /// Jobs go to `take`, which runs them later, or drops them.
+    pub fn new(take: impl Fn(SnapshotJob) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+}
 
 impl std::fmt::Debug for SnapshotHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -201,12 +234,19 @@ impl std::fmt::Debug for SnapshotHandle {
     }
 }
 
+/// What the snapshot thread is told.
+enum Message {
+    Take(SnapshotJob),
+    /// Wakes the thread to see that it should stop.
+    Stop,
+}
+
 /// The thread that makes snapshots, for all logs of a process.
 ///
 /// Dropping it lets the snapshot in the works finish, starts no other, and waits for the thread.
 #[derive(Debug)]
 pub struct SnapshotWorker {
-    handle: SnapshotHandle,
+    messages: mpsc::Sender<Message>,
     is_stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -214,7 +254,7 @@ pub struct SnapshotWorker {
 impl SnapshotWorker {
     /// Starts the thread. Panics when the system has no thread to give.
     pub fn start() -> Self {
-        let (sender, messages) = mpsc::channel();
+        let (sender, messages) = mpsc::channel::<Message>();
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stops = Arc::clone(&is_stopping);
         let thread = std::thread::Builder::new()
@@ -226,11 +266,11 @@ impl SnapshotWorker {
                     if stops.load(Ordering::Acquire) {
                         return;
                     }
-                    job.run();
+                    job.run_at_path();
                 }
             })
             .expect("the system has a thread to give");
-        Self { handle: SnapshotHandle(sender), is_stopping, thread: Some(thread) }
+        Self { messages: sender, is_stopping, thread: Some(thread) }
     }
     /// Ends without waiting for the snapshot in the works: its disk may not answer any more.
     pub fn abandon(mut self) {
@@ -238,7 +278,11 @@ impl SnapshotWorker {
     }
     /// Where logs ask.
     pub fn handle(&self) -> SnapshotHandle {
-        self.handle.clone()
+        let messages = self.messages.clone();
+        SnapshotHandle::new(move |job| {
+            // A thread that has ended takes none: the job is dropped, which the log hears of.
+            let _ = messages.send(Message::Take(job));
+        })
     }
 }
 
@@ -246,28 +290,9 @@ impl Drop for SnapshotWorker {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::Release);
         // Other handles may live on, so that the channel stays open: this wakes the thread.
-        let _ = self.handle.0.send(Message::Stop);
+        let _ = self.messages.send(Message::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Job {
-    fn run(self) {
-        let taken = take_snapshot(&StdDisk::new(&self.path), self.identity, self.until);
-        match taken {
-            Ok(taken) => {
-                self.state.note(&taken);
-                tracing::debug!(
-                    path = %self.path.display(), through = taken.newest.get(), bytes = taken.bytes,
-                    "snapshot taken"
-                );
-            }
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), %error, "no snapshot was taken");
-            }
-        }
-        self.state.is_busy.store(false, Ordering::Release);
     }
 }

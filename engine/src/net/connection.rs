@@ -4,26 +4,22 @@
 //! share the connection. What may pile up is bounded: past the limits the reader stops reading, and
 //! TCP carries the back-pressure to the client.
 
+use crate::host::Stream;
 use crate::signal::Signal;
 use doorbuster_protocol::outcome::Reply;
 use doorbuster_protocol::session::ServerSession;
 use doorbuster_protocol::{PartitionId, limits};
-use futures_lite::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A client that has not proved its key by then is cut off.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// One connection of a core.
-pub(crate) struct Connection {
+pub(crate) struct Connection<S> {
     /// Its number in the core; never given twice.
     pub(crate) number: u64,
     /// The protocol's side of it.
@@ -38,8 +34,9 @@ pub(crate) struct Connection {
     pub(crate) feeds: RefCell<Vec<PartitionId>>,
     /// Raised when there is less in flight or less to write, and when the connection closes.
     pub(crate) relieved: Signal,
-    opened: Instant,
-    stream: RefCell<TcpStream>,
+    /// When it was, by the host's monotonic time.
+    opened: Duration,
+    stream: RefCell<S>,
     output_ready: Signal,
     /// Bytes taken out of the session that the socket has not taken yet.
     writing: Cell<usize>,
@@ -48,8 +45,8 @@ pub(crate) struct Connection {
     closed: Cell<bool>,
 }
 
-impl Connection {
-    pub(crate) fn new(number: u64, stream: TcpStream, session: ServerSession) -> Self {
+impl<S: Stream> Connection<S> {
+    pub(crate) fn new(number: u64, stream: S, session: ServerSession, now: Duration) -> Self {
         Self {
             number,
             session: RefCell::new(session),
@@ -58,7 +55,7 @@ impl Connection {
             missed_levels: Cell::new(false),
             feeds: RefCell::default(),
             relieved: Signal::default(),
-            opened: Instant::now(),
+            opened: now,
             stream: RefCell::new(stream),
             output_ready: Signal::default(),
             writing: Cell::new(0),
@@ -72,9 +69,9 @@ impl Connection {
     }
 
     /// Whether it should have proved its key by now and has not, or has failed and does not go.
-    pub(crate) fn is_stranger_too_long(&self) -> bool {
+    pub(crate) fn is_stranger_too_long(&self, now: Duration) -> bool {
         let is_stranger = self.failed.get() || !self.session.borrow().is_open();
-        is_stranger && self.opened.elapsed() > HANDSHAKE_MAX
+        is_stranger && now.saturating_sub(self.opened) > HANDSHAKE_MAX
     }
 
     /// From now on nothing is answered: requests may still wait for the disk, but the session takes
@@ -113,17 +110,14 @@ impl Connection {
         if self.closed.replace(true) {
             return;
         }
-        let stream = self.stream.borrow();
-        // glommio's shutdown is ready at its first poll.
-        let mut shutdown = pin!(stream.shutdown(Shutdown::Both));
-        let _ = shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.stream.borrow().shutdown();
         self.output_ready.raise();
         self.relieved.raise();
     }
 
     /// Reads what there is; 0 is the end.
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)).await
+        poll_fn(|context| self.stream.borrow_mut().poll_read(context, buffer)).await
     }
 
     /// Writes what the session puts out until the connection closes.
@@ -147,10 +141,8 @@ impl Connection {
 
     async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = poll_fn(|context| {
-                Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)
-            })
-            .await?;
+            let write = poll_fn(|context| self.stream.borrow_mut().poll_write(context, bytes));
+            let written = write.await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -162,16 +154,26 @@ impl Connection {
 }
 
 /// The open connections of a core, found by number in constant time.
-#[derive(Default)]
-pub(crate) struct Connections {
+pub(crate) struct Connections<S> {
     /// A number's low half is its slot; its high half tells the slot's tenants apart.
-    slots: RefCell<Vec<Option<Rc<Connection>>>>,
+    slots: RefCell<Vec<Option<Rc<Connection<S>>>>>,
     free: RefCell<Vec<u32>>,
     opened: Cell<u64>,
     open: Cell<usize>,
 }
 
-impl Connections {
+impl<S> Default for Connections<S> {
+    fn default() -> Self {
+        Self {
+            slots: RefCell::default(),
+            free: RefCell::default(),
+            opened: Cell::default(),
+            open: Cell::default(),
+        }
+    }
+}
+
+impl<S> Connections<S> {
     /// A number for a connection that [`Connections::insert`] will put in.
     pub(crate) fn next_number(&self) -> u64 {
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -183,7 +185,7 @@ impl Connections {
         self.opened.get() << 32 | u64::from(slot)
     }
 
-    pub(crate) fn insert(&self, connection: Rc<Connection>) {
+    pub(crate) fn insert(&self, connection: Rc<Connection<S>>) {
         let slot = slot_of(connection.number);
         self.slots.borrow_mut()[slot] = Some(connection);
         self.open.set(self.open.get() + 1);
@@ -196,12 +198,12 @@ impl Connections {
         }
     }
 
-    pub(crate) fn get(&self, number: u64) -> Option<Rc<Connection>> {
+    pub(crate) fn get(&self, number: u64) -> Option<Rc<Connection<S>>> {
         let slots = self.slots.borrow();
         slots.get(slot_of(number))?.as_ref().filter(|found| found.number == number).cloned()
     }
 
-    pub(crate) fn all(&self) -> Vec<Rc<Connection>> {
+    pub(crate) fn all(&self) -> Vec<Rc<Connection<S>>> {
         self.slots.borrow().iter().flatten().cloned().collect()
     }
 
