@@ -1,10 +1,9 @@
-//! Dialling a core: the socket with its options, the handshake within a time, and the map it
-//! brings.
+//! Dialling a core: the handshake within a time, and the map it brings.
 
 use crate::ClientError;
+use crate::network::{Network, Stream};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::session::{ClientSession, ServerMessage, SessionError};
-use socket2::{SockRef, TcpKeepalive};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -12,19 +11,14 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Room that a read finds in the session's buffer.
 const READ_BYTES: usize = 64 << 10;
-/// A peer that acknowledges nothing for this long is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Box<dyn Stream>,
     pub(crate) session: ClientSession,
     /// The server's map; where a core listens on every address, that of this connection is put in.
     pub(crate) map: PartitionMap,
@@ -33,27 +27,23 @@ pub(crate) struct Connection {
 impl Connection {
     /// Dials `address` and shakes hands, within `timeout` altogether.
     pub(crate) async fn open(
+        network: &dyn Network,
         address: SocketAddr,
         key: &PreSharedKey,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        tokio::time::timeout(timeout, Self::open_in_time(address, key))
+        tokio::time::timeout(timeout, Self::open_in_time(network, address, key))
             .await
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
     }
 
-    async fn open_in_time(address: SocketAddr, key: &PreSharedKey) -> Result<Self, ClientError> {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
-        )?;
-        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-
-        let mut nonce = [0; 32];
-        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-        let mut session = ClientSession::new(key, nonce);
+    async fn open_in_time(
+        network: &dyn Network,
+        address: SocketAddr,
+        key: &PreSharedKey,
+    ) -> Result<Self, ClientError> {
+        let mut stream = network.dial(address).await?;
+        let mut session = ClientSession::new(key, network.nonce()?);
         loop {
             match session.poll()? {
                 Some(ServerMessage::Welcomed) => break,

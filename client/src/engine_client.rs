@@ -68,7 +68,8 @@ impl EngineClient {
         key: &PreSharedKey,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
-        let map = learn(seeds, key, options).await?;
+        let map = learn(seeds, key, &options).await?;
+        let connect_timeout = options.connect_timeout;
         let shared = Rc::new(Shared {
             key: key.clone(),
             options,
@@ -83,7 +84,7 @@ impl EngineClient {
         let client = Self { owner: Rc::new(Owner { shared }) };
         client.shared().rebuild_links(&map);
         let all = |client: &Self| client.is_connected().then_some(());
-        timeout(options.connect_timeout, client.until(all))
+        timeout(connect_timeout, client.until(all))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         Ok(client)
@@ -150,7 +151,7 @@ impl EngineClient {
         self.shared().link_of(partition)?.level_of(product)
     }
 
-    /// Every level that is known, in no order.
+    /// Every level that is known, core by core, in order of product.
     pub fn levels(&self) -> Vec<StockLevel> {
         let mut levels = Vec::new();
         for link in self.shared().links.borrow().iter() {
@@ -184,7 +185,7 @@ impl EngineClient {
         if shared.generation.get() == generation {
             let mut known = shared.map.borrow().cores.clone();
             known.extend(&shared.seeds);
-            let map = learn(&known, &shared.key, shared.options).await?;
+            let map = learn(&known, &shared.key, &shared.options).await?;
             shared.generation.set(generation + 1);
             shared.adopt(map);
         }
@@ -250,7 +251,7 @@ impl Shared {
             match old.iter().position(|link| link.address() == *address) {
                 Some(index) => old.swap_remove(index),
                 None => {
-                    let link = Link::new(*address, self.options);
+                    let link = Link::new(*address, self.options.clone());
                     tokio::task::spawn_local(Rc::clone(&link).run(Rc::downgrade(self)));
                     link
                 }
@@ -271,7 +272,7 @@ impl Shared {
             return;
         }
         let _guard = self.relearning.lock().await;
-        if let Ok(map) = learn(&others, &self.key, self.options).await {
+        if let Ok(map) = learn(&others, &self.key, &self.options).await {
             self.adopt(map);
         }
     }
@@ -281,11 +282,12 @@ impl Shared {
 async fn learn(
     addresses: &[SocketAddr],
     key: &PreSharedKey,
-    options: ClientOptions,
+    options: &ClientOptions,
 ) -> Result<PartitionMap, ClientError> {
     let mut last = ClientError::Unavailable;
     for address in addresses {
-        match Connection::open(*address, key, options.connect_timeout).await {
+        let network = &*options.network;
+        match Connection::open(network, *address, key, options.connect_timeout).await {
             Ok(connection) => return Ok(connection.map),
             Err(error) => last = error,
         }

@@ -5,6 +5,7 @@
 
 use crate::ClientError;
 use crate::connection::{Connection, poll_receive};
+use crate::network::{Network, Stream, TcpNetwork};
 use bytes::Bytes;
 use doorbuster_protocol::event::Events;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
@@ -17,7 +18,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,7 +63,7 @@ impl FeedItem {
 /// A consumer's connection to one core.
 #[derive(Debug)]
 pub struct FeedClient {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     session: ClientSession,
     map: PartitionMap,
     /// Bytes on their way to the socket, and how many of them are there.
@@ -74,8 +74,17 @@ pub struct FeedClient {
 impl FeedClient {
     /// Dials a core and shakes hands.
     pub async fn connect(address: SocketAddr, key: &PreSharedKey) -> Result<Self, ClientError> {
+        Self::connect_over(&TcpNetwork, address, key).await
+    }
+
+    /// Dials a core over a network of the caller's and shakes hands.
+    pub async fn connect_over(
+        network: &dyn Network,
+        address: SocketAddr,
+        key: &PreSharedKey,
+    ) -> Result<Self, ClientError> {
         let Connection { stream, session, map } =
-            Connection::open(address, key, CONNECT_TIMEOUT).await?;
+            Connection::open(network, address, key, CONNECT_TIMEOUT).await?;
         Ok(Self { stream, session, map, writing: Vec::new(), written: 0 })
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`engine_client`] | requests to whichever core owns the partition, many in one frame |
 //! | [`feed_client`] | the events of partitions of one core, for a consumer |
+//! | [`network`] | the seam to sockets and chance |
 //! | [`options`] | bounds and waits, with defaults |
 //! | [`error`] | what can go wrong, and whether the request may have been done |
 //! | `connection` | dialling a core, the handshake within a time |
@@ -13,6 +14,7 @@
 pub mod engine_client;
 pub mod error;
 pub mod feed_client;
+pub mod network;
 pub mod options;
 
 mod connection;
@@ -22,4 +24,5 @@ mod pending;
 pub use engine_client::EngineClient;
 pub use error::ClientError;
 pub use feed_client::{FeedClient, FeedItem};
+pub use network::{Network, Stream, TcpNetwork};
 pub use options::ClientOptions;

@@ -6,13 +6,14 @@
 
 use crate::connection::{Connection, poll_receive};
 use crate::engine_client::Shared;
+use crate::network::Stream;
 use crate::pending::Pending;
 use crate::{ClientError, ClientOptions};
 use doorbuster_protocol::record::Malformed;
 use doorbuster_protocol::session::{ClientSession, ServerMessage, SessionError, StockLevel};
 use doorbuster_protocol::{Outcome, ProductId, Request};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +21,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
 /// How often silence is looked for, in parts of the longest one allowed.
@@ -34,7 +34,7 @@ pub(crate) struct Link {
     /// There while the core is connected.
     session: RefCell<Option<ClientSession>>,
     pending: RefCell<Pending>,
-    levels: RefCell<HashMap<ProductId, StockLevel>>,
+    levels: RefCell<BTreeMap<ProductId, StockLevel>>,
     /// Raised when the output of the session is no longer empty.
     has_output: Notify,
     is_draining: Cell<bool>,
@@ -47,9 +47,9 @@ impl Link {
     pub(crate) fn new(address: SocketAddr, options: ClientOptions) -> Rc<Self> {
         Rc::new(Self {
             address,
-            options,
             session: RefCell::new(None),
             pending: RefCell::new(Pending::new(options.in_flight_max())),
+            options,
             levels: RefCell::default(),
             has_output: Notify::new(),
             is_draining: Cell::new(false),
@@ -108,10 +108,12 @@ impl Link {
         let mut wait = self.options.reconnect_min;
         while !self.is_closed.get() {
             let Some(key) = client.upgrade().map(|client| client.key().clone()) else { break };
+            let (address, timeout) = (self.address, self.options.connect_timeout);
+            let network = &*self.options.network;
             let opened = tokio::select! {
                 biased;
                 () = self.closed.notified() => break,
-                opened = Connection::open(self.address, &key, self.options.connect_timeout) => opened,
+                opened = Connection::open(network, address, &key, timeout) => opened,
             };
             let error = match opened {
                 Ok(connection) => {
@@ -142,7 +144,7 @@ impl Link {
 
     /// Serves one connection to its end.
     async fn serve(&self, connection: Connection, client: &Weak<Shared>) -> ClientError {
-        let Connection { mut stream, mut session, map } = connection;
+        let Connection { stream, mut session, map } = connection;
         if self.options.watch_stock {
             session.watch_stock();
         }
@@ -151,11 +153,12 @@ impl Link {
             client.adopt(map);
             client.announce();
         }
-        let (mut reader, mut writer) = stream.split();
+        // One task reads and writes: each borrows the stream for as long as it is polled.
+        let stream = RefCell::new(stream);
         let error = tokio::select! {
             biased;
-            error = self.read(&mut reader) => error,
-            error = self.write(&mut writer) => error,
+            error = self.read(&stream) => error,
+            error = self.write(&stream) => error,
             error = self.await_silence() => error,
             () = self.closed.notified() => ClientError::Unavailable,
         };
@@ -182,14 +185,14 @@ impl Link {
         }
     }
 
-    async fn read(&self, reader: &mut ReadHalf<'_>) -> ClientError {
+    async fn read(&self, stream: &RefCell<Box<dyn Stream>>) -> ClientError {
         loop {
             // What came behind the welcome is there already.
             if let Err(error) = self.take_messages() {
                 return error;
             }
             let read = poll_fn(|context| match self.session.borrow_mut().as_mut() {
-                Some(session) => poll_receive(reader, session, context),
+                Some(session) => poll_receive(&mut *stream.borrow_mut(), session, context),
                 None => Poll::Ready(Ok(0)),
             });
             match read.await {
@@ -234,7 +237,7 @@ impl Link {
         Ok(())
     }
 
-    async fn write(&self, writer: &mut WriteHalf<'_>) -> ClientError {
+    async fn write(&self, stream: &RefCell<Box<dyn Stream>>) -> ClientError {
         let mut bytes = Vec::new();
         loop {
             if let Some(session) = self.session.borrow_mut().as_mut() {
@@ -244,8 +247,17 @@ impl Link {
                 self.has_output.notified().await;
                 continue;
             }
-            if let Err(error) = writer.write_all(&bytes).await {
-                return error.into();
+            let mut written = 0;
+            while written < bytes.len() {
+                let rest = &bytes[written..];
+                let write = poll_fn(|context| {
+                    Pin::new(&mut *stream.borrow_mut()).poll_write(context, rest)
+                });
+                match write.await {
+                    Ok(0) => return io::Error::from(io::ErrorKind::WriteZero).into(),
+                    Ok(count) => written += count,
+                    Err(error) => return error.into(),
+                }
             }
             bytes.clear();
         }

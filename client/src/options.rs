@@ -1,10 +1,12 @@
 //! Bounds and waits of a client.
 
+use crate::network::{Network, TcpNetwork};
 use doorbuster_protocol::limits;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an engine client behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// Requests in flight to one core; at most [`limits::IN_FLIGHT_PER_CONNECTION_MAX`].
     pub in_flight_per_core_max: usize,
@@ -18,6 +20,8 @@ pub struct ClientOptions {
     pub reconnect_max: Duration,
     /// How long a core may be silent while requests are in flight, before it counts as lost.
     pub silence_max: Duration,
+    /// How cores are reached.
+    pub network: Arc<dyn Network>,
 }
 
 impl Default for ClientOptions {
@@ -29,6 +33,7 @@ impl Default for ClientOptions {
             reconnect_min: Duration::from_millis(10),
             reconnect_max: Duration::from_secs(1),
             silence_max: Duration::from_secs(10),
+            network: TcpNetwork::shared(),
         }
     }
 }

@@ -12,14 +12,16 @@ use server::{Core, KEY, eventually, map, run};
 use std::rc::Rc;
 use std::time::Duration;
 
-const OPTIONS: ClientOptions = ClientOptions {
-    in_flight_per_core_max: 64,
-    watch_stock: false,
-    connect_timeout: Duration::from_secs(10),
-    reconnect_min: Duration::from_millis(1),
-    reconnect_max: Duration::from_millis(20),
-    silence_max: Duration::from_secs(30),
-};
+fn options() -> ClientOptions {
+    ClientOptions {
+        in_flight_per_core_max: 64,
+        connect_timeout: Duration::from_secs(10),
+        reconnect_min: Duration::from_millis(1),
+        reconnect_max: Duration::from_millis(20),
+        silence_max: Duration::from_secs(30),
+        ..ClientOptions::default()
+    }
+}
 
 fn product(name: &str) -> ProductId {
     ProductId::parse(name).expect("a name")
@@ -54,7 +56,7 @@ fn silent(core: &Core) {
 }
 
 async fn connect(core: &Core) -> EngineClient {
-    EngineClient::connect(&[core.address], &KEY, OPTIONS).await.expect("the core is there")
+    EngineClient::connect(&[core.address], &KEY, options()).await.expect("the core is there")
 }
 
 fn answer_all(core: &Rc<Core>) {
@@ -171,7 +173,7 @@ fn a_core_that_falls_silent_counts_as_lost() {
     run(async {
         let core = Core::start(1).await;
         silent(&core);
-        let options = ClientOptions { silence_max: Duration::from_millis(20), ..OPTIONS };
+        let options = ClientOptions { silence_max: Duration::from_millis(20), ..options() };
         let client = EngineClient::connect(&[core.address], &KEY, options).await.expect("there");
         let lost = client.submit(numbered(1)).await;
         assert!(matches!(lost, Err(ClientError::Lost)), "{lost:?}");
@@ -192,7 +194,7 @@ fn pushed_levels_are_known_until_their_core_is_lost() {
             accepting: available > 0,
         };
         core.levels.borrow_mut().push(level(5));
-        let options = ClientOptions { watch_stock: true, ..OPTIONS };
+        let options = ClientOptions { watch_stock: true, ..options() };
         let client = EngineClient::connect(&[core.address], &KEY, options).await.expect("there");
         let available = || client.level_of(product("p")).map(|level| level.available);
         eventually("the first level", || available() == Some(5)).await;
@@ -252,7 +254,7 @@ fn a_core_that_moved_is_found_through_the_seeds() {
             *core.map.borrow_mut() = map(&[first.address, second.address], 2, owner);
         }
         let seeds = [first.address, second.address];
-        let client = EngineClient::connect(&seeds, &KEY, OPTIONS).await.expect("both are there");
+        let client = EngineClient::connect(&seeds, &KEY, options()).await.expect("both are there");
         let moved = Core::start(2).await;
         for core in [&first, &second, &moved] {
             *core.map.borrow_mut() = map(&[moved.address, second.address], 2, owner);
@@ -309,7 +311,7 @@ fn errors_say_what_is_wrong() {
     run(async {
         let core = Core::start(1).await;
         let wrong = PreSharedKey::new([8; 32]);
-        let refused = EngineClient::connect(&[core.address], &wrong, OPTIONS).await.err();
+        let refused = EngineClient::connect(&[core.address], &wrong, options()).await.err();
         assert!(matches!(refused, Some(ClientError::Refused(Refusal::Key))), "{refused:?}");
         let client = connect(&core).await;
         let invalid = client.submit(numbered(0)).await;
@@ -318,7 +320,7 @@ fn errors_say_what_is_wrong() {
         assert!(matches!(nowhere, Err(ClientError::Unavailable)), "{nowhere:?}");
         core.stop_listening();
         eventually("nobody listens", || core.connections.get() == 1).await;
-        let gone = EngineClient::connect(&[core.address], &KEY, OPTIONS).await.err();
+        let gone = EngineClient::connect(&[core.address], &KEY, options()).await.err();
         assert!(matches!(gone, Some(ClientError::Io(_))), "{gone:?}");
     });
 }

@@ -60,7 +60,7 @@ async fn keep(link: Rc<EngineLink>, config: Arc<EdgeConfig>, metrics: Arc<Thread
     };
     let mut wait = Duration::from_millis(10);
     let client = loop {
-        match EngineClient::connect(&config.engine, &config.key, options).await {
+        match EngineClient::connect(&config.engine, &config.key, options.clone()).await {
             Ok(client) => break client,
             Err(error) => {
                 tracing::warn!(%error, engine = ?config.engine, "the engine cannot be reached yet");

@@ -43,6 +43,10 @@ pub(super) async fn acknowledge(
     let mut telling = std::pin::pin!(tell(&config, least.subscribe()));
     loop {
         tokio::select! {
+            // Telling waits for most of the time; reports that follow each other without end would
+            // keep it from beginning.
+            biased;
+            () = &mut telling => unreachable!("it tells for as long as it is asked"),
             report = reports.recv() => {
                 let Some(report) = report else { return };
                 table.take(report);
@@ -51,13 +55,12 @@ pub(super) async fn acknowledge(
                 }
                 least.send_if_modified(|known| table.raise(known));
             }
-            () = &mut telling => unreachable!("it tells for as long as it is asked"),
         }
     }
 }
 
 /// Connects to all cores and tells each of them; again and again.
-async fn tell(config: &ProjectorConfig, least: watch::Receiver<Least>) {
+async fn tell(config: &ProjectorConfig, mut least: watch::Receiver<Least>) {
     let (first, longest) = RECONNECT_PAUSES;
     let mut backoff = Backoff::new(first, longest);
     // Whoever stops the acknowledger drops it.
@@ -66,13 +69,8 @@ async fn tell(config: &ProjectorConfig, least: watch::Receiver<Least>) {
         match connect(config).await {
             Ok(clients) => {
                 backoff.reset();
-                let mut cores = JoinSet::new();
-                for client in clients {
-                    cores.spawn(tell_core(client, config.consumer, least.clone()));
-                }
-                if let Some(Ok(error)) = cores.join_next().await {
-                    tracing::debug!(%error, "acknowledgements wait for the engine");
-                }
+                let error = tell_cores(clients, config.consumer, &mut least).await;
+                tracing::debug!(%error, "acknowledgements wait for the engine");
             }
             // Pipelines meet the same errors, and judge them.
             Err(Unconnected::Lost(error)) => {
@@ -82,6 +80,43 @@ async fn tell(config: &ProjectorConfig, least: watch::Receiver<Least>) {
         }
         if backoff.wait(&mut stop).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Tells each core on a task of its own, until one connection ends.
+async fn tell_cores(
+    clients: Vec<FeedClient>,
+    consumer: u8,
+    least: &mut watch::Receiver<Least>,
+) -> ClientError {
+    let mut cores = JoinSet::new();
+    // A channel for each: those who wait for one channel are woken in no order.
+    let mut channels = Vec::new();
+    let now = least.borrow_and_update().clone();
+    for client in clients {
+        let (channel, told) = watch::channel(now.clone());
+        cores.spawn(tell_core(client, consumer, told));
+        channels.push(channel);
+    }
+    loop {
+        tokio::select! {
+            biased;
+            ended = cores.join_next() => return match ended {
+                Some(Ok(error)) => error,
+                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+                None => ClientError::Unavailable,
+            },
+            changed = least.changed() => match changed {
+                Ok(()) => {
+                    let now = least.borrow_and_update().clone();
+                    for channel in &channels {
+                        channel.send_replace(now.clone());
+                    }
+                }
+                // The acknowledger ends, and this with it.
+                Err(_) => return ClientError::Lost,
+            },
         }
     }
 }
@@ -109,6 +144,8 @@ async fn tell_core(
         }
         loop {
             tokio::select! {
+                // Nothing but the connection's end comes from the core.
+                biased;
                 changed = least.changed() => match changed {
                     Ok(()) => break,
                     // The acknowledger ends, and this with it.

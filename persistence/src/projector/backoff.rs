@@ -33,8 +33,9 @@ impl Backoff {
         let pause = self.next.mul_f64(fastrand::f64() / 2.0 + 0.5);
         self.next = (self.next * 2).min(self.max);
         tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
+            biased;
             () = stopped(shutdown) => Err(Stopped),
+            () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 }

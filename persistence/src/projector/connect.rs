@@ -17,9 +17,10 @@ pub(super) enum Unconnected {
 
 /// A connection to every core, none of which is subscribed to anything.
 pub(super) async fn connect(config: &ProjectorConfig) -> Result<Vec<FeedClient>, Unconnected> {
+    let network = &*config.network;
     let mut last = Unconnected::NoAddress;
     for address in &config.engine {
-        let first = match FeedClient::connect(*address, &config.key).await {
+        let first = match FeedClient::connect_over(network, *address, &config.key).await {
             Ok(client) => client,
             Err(error) => {
                 last = Unconnected::Lost(error);
@@ -32,8 +33,9 @@ pub(super) async fn connect(config: &ProjectorConfig) -> Result<Vec<FeedClient>,
             if core == usize::from(map.self_core) {
                 continue;
             }
-            let client =
-                FeedClient::connect(*address, &config.key).await.map_err(Unconnected::Lost)?;
+            let client = FeedClient::connect_over(network, *address, &config.key)
+                .await
+                .map_err(Unconnected::Lost)?;
             let other = client.map();
             if (other.directory, &other.owners) != (map.directory, &map.owners) {
                 return Err(Unconnected::Mixed);

@@ -71,6 +71,9 @@ impl Gatherer<'_> {
             }
             let is_waiting = writing.is_none() && !gathered.is_empty();
             let turn = tokio::select! {
+                // What is written is counted before more is taken. Chunks that come without end
+                // keep nothing from being due: that is looked for in every round.
+                biased;
                 written = finished(&mut writing) => Turn::Written(written),
                 chunk = chunks.recv(), if is_open && !is_full => Turn::Chunk(chunk),
                 () = tokio::time::sleep_until(due), if is_waiting => Turn::Due,

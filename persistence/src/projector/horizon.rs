@@ -6,7 +6,6 @@
 //! nothing more. The connections are closed after that; the engine ends their feeds when it sees it.
 
 use crate::projector::connect::{Unconnected, connect};
-use crate::projector::metrics::now;
 use crate::projector::{ProjectorConfig, ProjectorMetrics};
 use doorbuster_client::{ClientError, FeedClient, FeedItem};
 use doorbuster_protocol::{PartitionId, Sequence, Timestamp};
@@ -25,7 +24,7 @@ pub(super) async fn watch(config: Arc<ProjectorConfig>, metrics: Arc<ProjectorMe
     loop {
         tokio::time::sleep(PAUSE).await;
         let waiting: Vec<_> =
-            metrics.all().into_iter().filter(|shard| shard.is_waiting(now())).collect();
+            metrics.all().into_iter().filter(|shard| shard.is_waiting()).collect();
         if waiting.is_empty() {
             continue;
         }

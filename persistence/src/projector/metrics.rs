@@ -3,15 +3,17 @@
 //! Each shard has counters of its own, written by its pipeline; the totals are made from them when
 //! somebody asks: sums of what was done, and the worst of all lags.
 
+mod clock;
 mod shard;
 
+pub use clock::WallClock;
 pub(super) use shard::ShardMetrics;
 pub use shard::ShardMetricsView;
 
 use doorbuster_protocol::{PartitionId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Upper bounds of the histogram's buckets, in microseconds; a last one takes the rest.
 pub const BATCH_DURATION_BOUNDS_US: [u64; 14] = [
@@ -27,12 +29,18 @@ pub type BatchBuckets = [u64; BATCH_DURATION_BOUNDS_US.len() + 1];
 pub struct ProjectorMetrics {
     /// Taken when pipelines begin and when somebody scrapes; what pipelines count is atomic.
     shards: Mutex<Vec<Arc<ShardMetrics>>>,
+    clock: WallClock,
 }
 
 impl ProjectorMetrics {
-    /// No shards yet.
+    /// No shards yet, and this machine's clock.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No shards yet, and a clock of the caller's.
+    pub fn with_clock(clock: WallClock) -> Self {
+        Self { clock, ..Self::default() }
     }
 
     /// Each shard by itself, in the order of the store, with lags as of `now`.
@@ -120,15 +128,10 @@ impl ProjectorMetrics {
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         let followed = names.map(|name| {
             let known = shards.iter().find(|shard| shard.name() == name);
-            known.map_or_else(|| Arc::new(ShardMetrics::new(name)), Arc::clone)
+            let new = || Arc::new(ShardMetrics::new(name, self.clock.clone()));
+            known.map_or_else(new, Arc::clone)
         });
         *shards = followed.collect();
         shards.clone()
     }
-}
-
-/// The time by this machine's clock; the engine's events carry the time by its own.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

@@ -64,12 +64,15 @@ mod scripted;
 mod writing;
 
 pub use error::ProjectorError;
-pub use metrics::{BATCH_DURATION_BOUNDS_US, BatchBuckets, ProjectorMetrics, ShardMetricsView};
+pub use metrics::{
+    BATCH_DURATION_BOUNDS_US, BatchBuckets, ProjectorMetrics, ShardMetricsView, WallClock,
+};
 
 pub(crate) use decode::changes_of;
 
 use crate::store::{Change, Store};
 use backoff::stopped;
+use doorbuster_client::{Network, TcpNetwork};
 use doorbuster_protocol::handshake::PreSharedKey;
 use pipeline::{Pipeline, PipelineEnd};
 use std::net::SocketAddr;
@@ -94,6 +97,8 @@ pub struct ProjectorConfig {
     pub batch_rows_max: usize,
     /// How long the first event of a batch waits for more.
     pub batch_delay: Duration,
+    /// How the engine's cores are reached.
+    pub network: Arc<dyn Network>,
 }
 
 impl ProjectorConfig {
@@ -105,6 +110,7 @@ impl ProjectorConfig {
             consumer: 0,
             batch_rows_max: 10_000,
             batch_delay: Duration::from_millis(50),
+            network: TcpNetwork::shared(),
         }
     }
 }
@@ -145,7 +151,8 @@ async fn run_shards(
     assert!(!shards.is_empty(), "a store has a shard");
     let names: Arc<[String]> = shards.iter().map(|shard| shard.name().to_owned()).collect();
     let counters = metrics.follow(names.iter().map(String::as_str));
-    let (stop, stopping) = watch::channel(false);
+    // One for each pipeline: those who wait for one channel are woken in no order.
+    let stops: Vec<_> = shards.iter().map(|_| watch::Sender::new(false)).collect();
     let (reports, reported) = mpsc::unbounded_channel();
     // Dropped, and ended with it, when the pipelines have.
     let mut beside = JoinSet::new();
@@ -161,7 +168,7 @@ async fn run_shards(
             index,
             reports: reports.clone(),
             metrics,
-            stop: stopping.clone(),
+            stop: stops[index].subscribe(),
         };
         pipelines.spawn(pipeline.run());
     }
@@ -169,12 +176,13 @@ async fn run_shards(
     let mut is_stopping = false;
     loop {
         let end = tokio::select! {
-            end = pipelines.join_next() => end,
+            biased;
             () = stopped(shutdown), if !is_stopping => {
                 is_stopping = true;
-                stop.send_replace(true);
+                stop_all(&stops);
                 continue;
             }
+            end = pipelines.join_next() => end,
         };
         match end {
             None => return ended,
@@ -192,6 +200,12 @@ async fn run_shards(
             Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
         }
         is_stopping = true;
+        stop_all(&stops);
+    }
+}
+
+fn stop_all(stops: &[watch::Sender<bool>]) {
+    for stop in stops {
         stop.send_replace(true);
     }
 }

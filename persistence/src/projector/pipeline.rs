@@ -153,8 +153,9 @@ impl Pipeline {
     async fn learn_anew(&mut self) -> Result<bool, ProjectorError> {
         let mut stop = self.stop.clone();
         let refreshed = tokio::select! {
-            refreshed = self.store.refresh() => refreshed,
+            biased;
             () = stopped(&mut stop) => Ok(()),
+            refreshed = self.store.refresh() => refreshed,
         };
         match refreshed {
             Ok(()) => {}
@@ -196,8 +197,9 @@ impl Pipeline {
             Ok(Session { clients, map, checkpoints })
         };
         tokio::select! {
-            session = connecting => session,
+            biased;
             () = stopped(&mut stop) => Err(SessionEnd::Stopped),
+            session = connecting => session,
         }
     }
 
@@ -289,13 +291,14 @@ impl Pipeline {
             None => unreachable!("there is a core"),
         };
         let end = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => SessionEnd::Stopped,
             halted = &mut gathering => return match halted {
                 // Nobody sends any more, so all feeds have ended.
                 Ok(()) => ended(feeds.join_next().await),
                 Err(halt) => SessionEnd::from_halt(halt, checkpoints),
             },
             first = feeds.join_next() => ended(first),
-            () = stopped(&mut stop) => SessionEnd::Stopped,
         };
         // The feeds drop their ends of the queue: gathering writes what is in it and returns.
         feeds.shutdown().await;

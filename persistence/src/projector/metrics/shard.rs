@@ -5,7 +5,7 @@
 //! the oldest event that was taken up, or from when the engine first told of one. A shard that was
 //! never reached has no known checkpoint: its lag counts from when it was first tried.
 
-use super::{BATCH_DURATION_BOUNDS_US, BatchBuckets, now};
+use super::{BATCH_DURATION_BOUNDS_US, BatchBuckets, WallClock};
 use crate::rows::Checkpoint;
 use doorbuster_protocol::{PartitionId, Sequence, Timestamp};
 use std::sync::OnceLock;
@@ -58,6 +58,7 @@ impl ShardMetricsView {
 #[derive(Debug, Default)]
 pub(in crate::projector) struct ShardMetrics {
     name: String,
+    clock: WallClock,
     partitions: OnceLock<Box<[Progress]>>,
     /// Whether its checkpoints are known.
     claimed: AtomicBool,
@@ -87,8 +88,8 @@ struct Progress {
 }
 
 impl ShardMetrics {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.into(), ..Self::default() }
+    pub(super) fn new(name: &str, clock: WallClock) -> Self {
+        Self { name: name.into(), clock, ..Self::default() }
     }
 
     pub(in crate::projector) fn name(&self) -> &str {
@@ -153,7 +154,8 @@ impl ShardMetrics {
     }
 
     /// Whether its pipeline waits for the database, and so takes up no events.
-    pub(in crate::projector) fn is_waiting(&self, now: Timestamp) -> bool {
+    pub(in crate::projector) fn is_waiting(&self) -> bool {
+        let now = self.clock.now();
         let asked = Timestamp::from_micros(get(&self.asked_since_us)).some();
         let is_stuck = |since| now.micros_since(since) > STUCK_AFTER.as_micros() as u64;
         self.is_away() || asked.is_some_and(is_stuck)
@@ -206,7 +208,7 @@ impl ShardMetrics {
     /// The shard does not take what it is asked.
     pub(in crate::projector) fn away(&self) {
         self.up.store(false, Ordering::Relaxed);
-        set_first(&self.away_since_us, now());
+        set_first(&self.away_since_us, self.clock.now());
     }
 
     fn is_back(&self) {
@@ -241,7 +243,7 @@ impl ShardMetrics {
 
     /// A claim or a batch goes into the shard's hands.
     pub(in crate::projector) fn asked(&self) {
-        self.asked_since_us.store(now().micros(), Ordering::Relaxed);
+        self.asked_since_us.store(self.clock.now().micros(), Ordering::Relaxed);
     }
 
     /// Everything of a partition up to an event, decided at `at`, is in the shard.
