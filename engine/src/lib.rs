@@ -7,6 +7,7 @@
 //! | [`host`] | the seam to what a core runs on: executor, clocks, sockets |
 //! | `core` | one pinned executor: serving, group commit, feeds, housekeeping |
 //! | `net` | listeners and connections |
+//! | [`clock`] | a core's time, which no step of the wall clock moves |
 //! | [`partition`] | one partition: the batch that gathers, the answers that wait for the disk |
 //! | [`log`] | what was decided, on disk, in order |
 //! | [`storage`] | the disk that the logs are on, and what is durable when |
@@ -16,6 +17,7 @@
 //! | [`fitness`] | whether this machine can run it |
 //! | `signal` | wake-ups between tasks of one core |
 
+pub mod clock;
 mod core;
 pub mod directory;
 pub mod engine;

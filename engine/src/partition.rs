@@ -8,6 +8,7 @@
 //! Every answer waits for a sequence: an acceptance for its own event, a refusal or a read for the
 //! last event that it saw. What waited for something durable already is answered at once.
 
+use crate::clock::Moment;
 use crate::state_machine::{State, apply, decide};
 use doorbuster_protocol::command::{Ask, Command, Read, Request};
 use doorbuster_protocol::{Outcome, PartitionId, Sequence, Timestamp, limits};
@@ -138,8 +139,8 @@ impl Partition {
 
     /// Takes a request. `Some` is an answer for now; `None` means that [`Partition::committed`]
     /// will hand it out.
-    pub fn ask(&mut self, request: &Request, to: ReplyTo, clock: Timestamp) -> Option<Outcome> {
-        let now = self.now(clock);
+    pub fn ask(&mut self, request: &Request, to: ReplyTo, at: Moment) -> Option<Outcome> {
+        let now = self.now(at.now);
         let outcome = match &request.ask {
             Ask::Read(Read::Order { order, buyer }) => self.state.order(*order, *buyer),
             Ask::Read(Read::Product { product }) => self.state.product(*product),
@@ -147,8 +148,8 @@ impl Partition {
                 if self.draining {
                     return Some(Outcome::Unavailable);
                 }
-                // The clock itself, not `now`: a deadline is the asker's, not the log's.
-                if request.deadline.some().is_some_and(|deadline| deadline < clock) {
+                // The wall clock, not `now`: a deadline is the asker's, not the log's.
+                if request.deadline.some().is_some_and(|deadline| deadline < at.wall) {
                     return Some(Outcome::DeadlinePassed);
                 }
                 match self.execute(command, now) {

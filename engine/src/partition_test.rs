@@ -18,6 +18,10 @@ fn partition() -> Partition {
     partition
 }
 
+/// A moment at which no clock is off.
+fn both(seconds: u64) -> Moment {
+    Moment { now: at(seconds), wall: at(seconds) }
+}
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
@@ -68,24 +72,28 @@ fn commit(partition: &mut Partition) -> Vec<u64> {
 #[test]
 fn an_answer_waits_for_what_it_saw() {
     let mut partition = partition();
-    assert_eq!(partition.ask(&read(), to(0), at(1)), Some(Outcome::ProductNotFound));
-    assert_eq!(partition.ask(&define(1), to(1), at(1)), None);
-    assert_eq!(partition.ask(&place(1), to(2), at(1)), None);
-    assert_eq!(partition.ask(&place(2), to(3), at(1)), None, "a refusal that saw what may be lost");
-    assert_eq!(partition.ask(&read(), to(4), at(1)), None, "a read of the same");
+    assert_eq!(partition.ask(&read(), to(0), both(1)), Some(Outcome::ProductNotFound));
+    assert_eq!(partition.ask(&define(1), to(1), both(1)), None);
+    assert_eq!(partition.ask(&place(1), to(2), both(1)), None);
+    assert_eq!(
+        partition.ask(&place(2), to(3), both(1)),
+        None,
+        "a refusal that saw what may be lost"
+    );
+    assert_eq!(partition.ask(&read(), to(4), both(1)), None, "a read of the same");
     assert_eq!(partition.waiting(), 4);
     assert_eq!(commit(&mut partition), [1, 2, 3, 4]);
-    assert_eq!(partition.ask(&place(2), to(5), at(1)), Some(Outcome::SoldOut), "all is durable");
-    assert!(matches!(partition.ask(&read(), to(6), at(1)), Some(Outcome::Product(_))));
+    assert_eq!(partition.ask(&place(2), to(5), both(1)), Some(Outcome::SoldOut), "all is durable");
+    assert!(matches!(partition.ask(&read(), to(6), both(1)), Some(Outcome::Product(_))));
 }
 
 #[test]
 fn the_next_batch_is_decided_while_the_last_one_is_written() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     let first = partition.take_batch(Vec::new());
     assert_eq!((first.first, first.count), (Sequence::new(1), 1));
-    assert_eq!(partition.ask(&place(1), to(2), at(1)), None);
+    assert_eq!(partition.ask(&place(1), to(2), both(1)), None);
     let mut answered = Vec::new();
     partition.committed(first.last(), |to, _| answered.push(to.correlation));
     assert_eq!(answered, [1], "the second is not durable yet");
@@ -96,39 +104,39 @@ fn the_next_batch_is_decided_while_the_last_one_is_written() {
 #[test]
 fn a_log_without_room_refuses_and_nothing_happens() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     commit(&mut partition);
     let digest = partition.state().digest();
     partition.set_room(LogRoom { batch_bytes: 0, disk_full: true, ..ROOM });
-    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
+    assert_eq!(partition.ask(&place(1), to(2), both(1)), Some(Outcome::Overloaded));
     assert!(!partition.has_open_batch());
     assert!(!partition.is_full(), "a full disk refuses, and makes nobody wait");
     assert_eq!(partition.state().digest(), digest);
     assert!(
-        matches!(partition.ask(&read(), to(3), at(1)), Some(Outcome::Product(_))),
+        matches!(partition.ask(&read(), to(3), both(1)), Some(Outcome::Product(_))),
         "reads go on"
     );
     partition.set_room(ROOM);
-    assert_eq!(partition.ask(&place(1), to(4), at(1)), None, "there is room again");
+    assert_eq!(partition.ask(&place(1), to(4), both(1)), None, "there is room again");
 }
 
 #[test]
 fn above_the_high_water_mark_only_new_orders_are_refused() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     let key = IdempotencyKey::from_bytes([7; 16]);
     let with_key = |buyer| {
         let Ask::Command(Command::Place(wanted)) = place(buyer).ask else { unreachable!() };
         request(Command::Place(Place { key, ..wanted }))
     };
-    partition.ask(&with_key(1), to(2), at(1));
+    partition.ask(&with_key(1), to(2), both(1));
     commit(&mut partition);
     partition.set_room(LogRoom { above_high_water: true, ..ROOM });
-    assert_eq!(partition.ask(&place(2), to(3), at(1)), Some(Outcome::Overloaded));
-    let again = partition.ask(&with_key(1), to(4), at(1));
+    assert_eq!(partition.ask(&place(2), to(3), both(1)), Some(Outcome::Overloaded));
+    let again = partition.ask(&with_key(1), to(4), both(1));
     assert!(matches!(again, Some(Outcome::Replayed(_))), "{again:?}");
-    assert_eq!(partition.ask(&with_key(2), to(5), at(1)), Some(Outcome::KeyMismatch));
-    assert_eq!(partition.ask(&define(6), to(6), at(1)), None);
+    assert_eq!(partition.ask(&with_key(2), to(5), both(1)), Some(Outcome::KeyMismatch));
+    assert_eq!(partition.ask(&define(6), to(6), both(1)), None);
 }
 
 #[test]
@@ -136,30 +144,34 @@ fn room_that_a_batch_being_written_takes_is_not_given_twice() {
     let mut partition = partition();
     let room = LogRoom { batch_bytes: 4_096, ..ROOM };
     partition.set_room(room);
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     let batch = partition.take_batch(Vec::new());
     // The log still has the whole block, until the write ends.
     partition.set_room(room);
-    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Overloaded));
+    assert_eq!(partition.ask(&place(1), to(2), both(1)), Some(Outcome::Overloaded));
     assert!(!partition.has_open_batch());
     partition.committed(batch.last(), |_, _| {});
     partition.set_room(room);
-    assert_eq!(partition.ask(&place(1), to(3), at(1)), None, "the log has filled ahead");
+    assert_eq!(partition.ask(&place(1), to(3), both(1)), None, "the log has filled ahead");
 }
 
 #[test]
 fn a_passed_deadline_does_nothing() {
     let mut partition = partition();
     let late = Request { deadline: at(1), ..define(5) };
-    assert_eq!(partition.ask(&late, to(1), at(2)), Some(Outcome::DeadlinePassed));
-    assert_eq!(partition.ask(&late, to(1), at(1)), None);
+    assert_eq!(partition.ask(&late, to(1), both(2)), Some(Outcome::DeadlinePassed));
+    let by_the_wall = Moment { now: at(1), wall: at(2) };
+    assert_eq!(partition.ask(&late, to(1), by_the_wall), Some(Outcome::DeadlinePassed));
+    let wall_stepped_back = Moment { now: at(2), wall: at(1) };
+    assert_eq!(partition.ask(&late, to(1), wall_stepped_back), None);
+    assert_eq!(partition.state().last_at(), at(2), "decided by the core's time");
 }
 
 #[test]
 fn time_never_goes_back() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(100));
-    partition.ask(&place(1), to(2), at(50));
+    partition.ask(&define(5), to(1), both(100));
+    partition.ask(&place(1), to(2), both(50));
     assert_eq!(partition.state().last_at(), at(100));
     assert_eq!(partition.expire(at(60), 10), 0, "no early expiry by a clock that stepped");
     assert_eq!(partition.expire(at(110), 10), 1);
@@ -168,9 +180,9 @@ fn time_never_goes_back() {
 #[test]
 fn a_drain_finishes_what_was_taken() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     partition.drain();
-    assert_eq!(partition.ask(&place(1), to(2), at(1)), Some(Outcome::Unavailable));
+    assert_eq!(partition.ask(&place(1), to(2), both(1)), Some(Outcome::Unavailable));
     assert!(!partition.is_drained());
     commit(&mut partition);
     assert!(partition.is_drained());
@@ -179,8 +191,8 @@ fn a_drain_finishes_what_was_taken() {
 #[test]
 fn a_drain_waits_for_a_write_that_nobody_waits_for() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
-    partition.ask(&place(1), to(2), at(1));
+    partition.ask(&define(5), to(1), both(1));
+    partition.ask(&place(1), to(2), both(1));
     commit(&mut partition);
     assert_eq!(partition.expire(at(11), 1), 1);
     partition.drain();
@@ -194,7 +206,7 @@ fn a_drain_waits_for_a_write_that_nobody_waits_for() {
 #[test]
 fn acknowledgements_do_not_acknowledge_themselves_for_ever() {
     let mut partition = partition();
-    partition.ask(&define(5), to(1), at(1));
+    partition.ask(&define(5), to(1), both(1));
     commit(&mut partition);
     assert!(!partition.acknowledge(0, Sequence::new(2)), "nobody can have what is not there");
     assert!(!partition.acknowledge(200, Sequence::new(1)), "no such consumer");

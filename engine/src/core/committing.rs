@@ -114,7 +114,7 @@ impl<H: Host> Core<H> {
     pub(super) fn expire(&self, owned: &Owned<H::Disk>) {
         /// Holds that run out in one tick; the rest has its turn in the next.
         const EXPIRED_PER_TURN_MAX: usize = 512;
-        let expired = owned.partition.borrow_mut().expire(self.clock(), EXPIRED_PER_TURN_MAX);
+        let expired = owned.partition.borrow_mut().expire(self.now(), EXPIRED_PER_TURN_MAX);
         if expired > 0 {
             owned.work.raise();
         }

@@ -87,7 +87,7 @@ impl<H: Host> Core<H> {
             first,
             count,
             durable: owned.partition.borrow().durable(),
-            durable_at: self.clock(),
+            durable_at: self.now(),
             events,
         });
         connection.flush();

@@ -16,13 +16,16 @@ const TICK: Duration = Duration::from_millis(10);
 const ACKNOWLEDGE_TICKS: u64 = 10;
 /// Ticks between tries to find room on a full disk.
 const ROOM_TICKS: u64 = 10;
-/// Ticks between looks for connections that never proved their key.
-const STRANGER_TICKS: u64 = 100;
+/// Ticks between looks for connections that never proved their key, and at the wall clock.
+const SLOW_TICKS: u64 = 100;
+/// A difference from the wall clock is told when it has changed by this much.
+const CLOCK_TOLD_US: u64 = 1_000_000;
 
 impl<H: Host> Core<H> {
     /// Ticks until the core stops.
     pub(super) async fn keep_house(self: Rc<Self>) {
         let mut tick = 0u64;
+        let mut told_us = 0;
         loop {
             self.host.sleep(TICK).await;
             tick += 1;
@@ -40,7 +43,8 @@ impl<H: Host> Core<H> {
                 }
             }
             self.push_changed_levels();
-            if tick.is_multiple_of(STRANGER_TICKS) {
+            if tick.is_multiple_of(SLOW_TICKS) {
+                told_us = self.compare_clocks(told_us);
                 let now = self.host.monotonic();
                 for connection in self.connections.all() {
                     if connection.is_stranger_too_long(now) {
@@ -51,9 +55,23 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Says so when the wall clock is not where it was; how far ahead it was said to be.
+    fn compare_clocks(&self, told_us: i64) -> i64 {
+        let ahead_us = self.clock.get().wall_ahead_us(self.moment().wall);
+        if ahead_us.abs_diff(told_us) < CLOCK_TOLD_US {
+            return told_us;
+        }
+        tracing::warn!(
+            ahead_ms = ahead_us / 1_000,
+            "the wall clock is not where the engine's time is; holds and sale windows go by the \
+             engine's, which leans towards it slowly, until a restart takes it over"
+        );
+        ahead_us
+    }
+
     fn log_acknowledgements(&self, owned: &Owned<H::Disk>) {
         let mut partition = owned.partition.borrow_mut();
-        partition.log_acknowledgements(self.clock());
+        partition.log_acknowledgements(self.now());
         if partition.has_open_batch() {
             owned.work.raise();
         }

@@ -16,6 +16,7 @@ mod housekeeping;
 mod serving;
 mod tail;
 
+use crate::clock::{Clock, Moment};
 use crate::engine::EngineError;
 use crate::host::{Host, Listener, Stream};
 use crate::log::{Log, LogError};
@@ -61,6 +62,7 @@ pub(crate) struct Core<H: Host> {
     /// By partition number; `None` lives on another core.
     partitions: Vec<Option<Rc<Owned<H::Disk>>>>,
     connections: Connections<H::Stream>,
+    clock: Cell<Clock>,
     metrics: Arc<EngineMetrics>,
     stopper: Stopper,
     draining: Cell<bool>,
@@ -72,6 +74,9 @@ impl<H: Host> Core<H> {
     pub(crate) fn new(start: CoreParts<H>, recovered: Vec<(Log<H::Disk>, Partition)>) -> Rc<Self> {
         let mut partitions: Vec<Option<Rc<Owned<H::Disk>>>> = Vec::new();
         partitions.resize_with(usize::from(start.map.partitions.get()), || None);
+        let newest = recovered.iter().map(|(_, partition)| partition.state().last_at()).max();
+        let newest = newest.unwrap_or(Timestamp::NONE);
+        let clock = Clock::new(start.host.monotonic(), start.host.wall_clock(), newest);
         for (log, partition) in recovered {
             let slot = partition.id().index();
             let next = partition.durable().next();
@@ -93,6 +98,7 @@ impl<H: Host> Core<H> {
             config: start.config,
             partitions,
             connections: Connections::default(),
+            clock: Cell::new(clock),
             metrics: start.metrics,
             stopper: start.stopper,
             draining: Cell::new(false),
@@ -100,9 +106,16 @@ impl<H: Host> Core<H> {
         })
     }
 
-    /// The wall clock, read once per turn and handed down from here.
-    fn clock(&self) -> Timestamp {
-        self.host.wall_clock()
+    /// What time it is. Read once per turn and handed down from here.
+    fn moment(&self) -> Moment {
+        let wall = self.host.wall_clock();
+        let mut clock = self.clock.get();
+        let now = clock.read(self.host.monotonic(), wall);
+        self.clock.set(clock);
+        Moment { now, wall }
+    }
+    fn now(&self) -> Timestamp {
+        self.moment().now
     }
 
     /// Serves until the engine is told to stop, drains, seals the logs.

@@ -1,6 +1,7 @@
 //! Serving one connection: bytes in, messages through their partitions, answers out.
 
 use super::{Core, Owned};
+use crate::clock::Moment;
 use crate::host::Host;
 use crate::net::Connection;
 use crate::partition::ReplyTo;
@@ -8,7 +9,7 @@ use crate::storage::Storage;
 use doorbuster_protocol::command::{Ask, Command, Read, Request};
 use doorbuster_protocol::outcome::Reply;
 use doorbuster_protocol::session::{ClientMessage, Requests, SessionError};
-use doorbuster_protocol::{Outcome, PartitionId, Timestamp};
+use doorbuster_protocol::{Outcome, PartitionId};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -58,9 +59,9 @@ impl<H: Host> Core<H> {
                 Ok(read) => read,
             };
             connection.session.borrow_mut().receive(&buffer[..read]);
-            let now = self.clock();
+            let at = self.moment();
             loop {
-                match self.step(connection, now, &mut immediate)? {
+                match self.step(connection, at, &mut immediate)? {
                     Step::Idle => break,
                     Step::Served => {}
                     Step::Full(owned) => {
@@ -83,7 +84,7 @@ impl<H: Host> Core<H> {
     fn step(
         &self,
         connection: &Connection<H::Stream>,
-        now: Timestamp,
+        at: Moment,
         immediate: &mut Vec<Reply>,
     ) -> Result<Step<H::Disk>, SessionError> {
         let mut session = connection.session.borrow_mut();
@@ -91,7 +92,7 @@ impl<H: Host> Core<H> {
             None => Ok(Step::Idle),
             Some(ClientMessage::Welcomed) => Ok(Step::Served),
             Some(ClientMessage::Requests(requests)) => {
-                let full = self.take_requests(connection, requests, now, immediate)?;
+                let full = self.take_requests(connection, requests, at, immediate)?;
                 for reply in immediate.drain(..) {
                     session.reply(&reply);
                 }
@@ -132,7 +133,7 @@ impl<H: Host> Core<H> {
         &self,
         connection: &Connection<H::Stream>,
         requests: Requests<'_>,
-        now: Timestamp,
+        at: Moment,
         immediate: &mut Vec<Reply>,
     ) -> Result<Option<Rc<Owned<H::Disk>>>, SessionError> {
         let mut full = Ok(None);
@@ -150,7 +151,7 @@ impl<H: Host> Core<H> {
                 Ok(owned) => {
                     let to = ReplyTo { connection: connection.number, correlation };
                     let mut partition = owned.partition.borrow_mut();
-                    let outcome = partition.ask(&request, to, now);
+                    let outcome = partition.ask(&request, to, at);
                     if partition.has_open_batch() {
                         owned.work.raise();
                         if partition.is_full() {
