@@ -6,45 +6,14 @@
 mod support;
 
 use serde_json::json;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use support::{Server, wait_until};
-
-/// A small tmpfs, unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
-        fs::create_dir(at).expect("a directory");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=40m", "doorbuster-test"])
-            .arg(at)
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
-            _ => None,
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("could not unmount {}", self.0.display());
-        }
-    }
-}
+use support::disk::Disk;
+use support::{Server, or_skip, wait_until};
 
 #[test]
 fn a_full_disk_refuses_and_resumes() {
     let home = tempfile::tempdir().expect("a directory");
-    let Some(disk) = SmallDisk::mount(&home.path().join("disk")) else {
-        eprintln!("SKIPPED: a file system can be mounted by root only");
-        return;
-    };
-    let data = disk.0.join("data");
+    let Some(disk) = or_skip(Disk::memory(40)) else { return };
+    let data = disk.path().join("data");
     let store = format!("sqlite:{}", home.path().join("store.sqlite").display());
     let flags = ["--partitions", "1", "--segment-size", "8MiB", "--store", &store];
     let server = Server::start_with(&data, "127.0.0.1:0", &flags);
@@ -54,17 +23,7 @@ fn a_full_disk_refuses_and_resumes() {
     let mut acknowledged = vec![client.buy("lamp", &ann, None, false).order()];
 
     // Whatever is left goes to a file that has nothing to do with the sale.
-    let filler = disk.0.join("filler");
-    let fill = |filler: &Path| {
-        let mut bytes = fs::read(filler).unwrap_or_default();
-        loop {
-            bytes.resize(bytes.len() + (1 << 20), 7);
-            if fs::write(filler, &bytes).is_err() {
-                return;
-            }
-        }
-    };
-    fill(&filler);
+    let filler = disk.fill();
     let mut refused = None;
     for _ in 0..20_000 {
         let answer = client.buy("lamp", &ann, None, false);
@@ -82,7 +41,7 @@ fn a_full_disk_refuses_and_resumes() {
     let reads = client.call("GET", &format!("/orders/{}", acknowledged[0]), Some(&ann), None);
     assert_eq!(reads.status, 200, "what is there can still be read");
 
-    fs::remove_file(&filler).expect("removed");
+    drop(filler);
     wait_until("orders are taken again", || {
         let answer = client.buy("lamp", &ann, None, false);
         if answer.status == 201 {

@@ -1,7 +1,7 @@
 //! A small blocking HTTP/1.1 client: one connection, one request at a time, no cleverness.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -39,13 +39,21 @@ impl Answer {
     }
 }
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Client {
     /// Connects.
     pub fn connect(host: SocketAddr) -> Self {
-        let stream = TcpStream::connect(host).expect("the edge listens");
-        stream.set_nodelay(true).expect("a socket");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
-        Self { stream: BufReader::new(stream), host }
+        Self::try_connect(host, PATIENCE).expect("the edge listens")
+    }
+
+    /// Connects within `patience`, which each answer may take as well.
+    pub fn try_connect(host: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&host, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        Ok(Self { stream: BufReader::new(stream), host })
     }
 
     /// Sends a request and reads the answer.
@@ -68,6 +76,18 @@ impl Client {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
+        self.try_call(method, path, token, body, headers).expect("the edge answers")
+    }
+
+    /// The same of an edge that may be gone. After an error the connection is of no more use.
+    pub fn try_call(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> io::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
         if let Some(token) = token {
@@ -80,7 +100,7 @@ impl Client {
             head += &format!("{name}: {value}\r\n");
         }
         head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-        self.stream.get_mut().write_all(head.as_bytes()).expect("the edge reads");
+        self.stream.get_mut().write_all(head.as_bytes())?;
         self.read()
     }
 
@@ -92,19 +112,21 @@ impl Client {
         self.call_with("POST", &path, Some(token), Some(&body), &headers)
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("the edge answers");
-        assert!(!line.is_empty(), "the edge closed the connection");
-        line.trim_end().to_owned()
+        self.stream.read_line(&mut line)?;
+        match line.is_empty() {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(line.trim_end().to_owned()),
+        }
     }
 
-    fn read(&mut self) -> Answer {
-        let status = self.line();
+    fn read(&mut self) -> io::Result<Answer> {
+        let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let mut headers = Vec::new();
         loop {
-            let line = self.line();
+            let line = self.line()?;
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
@@ -113,9 +135,9 @@ impl Client {
             .find(|(name, _)| name == "content-length")
             .map_or(0, |(_, value)| value.parse().expect("a length"));
         let mut bytes = vec![0; length];
-        self.stream.read_exact(&mut bytes).expect("the whole body");
+        self.stream.read_exact(&mut bytes)?;
         let text = String::from_utf8(bytes).expect("UTF-8");
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status, headers, body, text }
+        Ok(Answer { status, headers, body, text })
     }
 }

@@ -20,14 +20,14 @@ pub struct Load {
 impl Load {
     /// Starts it: buyers of every product, as `change` says.
     pub fn start(http: SocketAddr, data: &Path, change: impl FnOnce(&mut Plan)) -> Self {
-        let list = data.with_extension("acknowledged.jsonl");
         let mut plan = Plan {
             amount: Amount::Duration(Duration::from_secs(3_600)),
             credentials: Credentials::secret(&token_secret(data)),
-            journal: Some(list.clone()),
+            journal: Some(data.with_extension("acknowledged.jsonl")),
             ..Plan::new(Target::http(http))
         };
         change(&mut plan);
+        let list = plan.journal.clone().expect("a list of what was acknowledged");
         let progress = Arc::new(Progress::default());
         let thread = {
             let progress = Arc::clone(&progress);

@@ -4,6 +4,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
+pub mod clock;
+pub mod control_group;
+pub mod disk;
 pub mod http;
 pub mod load;
 pub mod metrics;
@@ -34,6 +37,21 @@ pub fn doorbuster() -> Command {
     command
 }
 
+/// The same behind a line of shell that sets something up for it: a limit, a control group.
+pub fn doorbuster_after(setup: &str) -> Command {
+    let plain = doorbuster();
+    let mut command = Command::new("sh");
+    // `exec` keeps the process id.
+    command.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\"")).arg(plain.get_program());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// Runs `doorbuster` to its end.
 pub fn run(arguments: &[&str]) -> Output {
     doorbuster().args(arguments).output().expect("the binary runs")
@@ -61,6 +79,16 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a process is there.
+pub fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// What a test needs of the machine; `None`, and the reason said, when it has to be skipped.
+pub fn or_skip<T>(needed: Result<T, String>) -> Option<T> {
+    needed.map_err(|why| eprintln!("SKIPPED: {why}")).ok()
+}
+
 /// A running `doorbuster serve`.
 pub struct Server {
     child: Child,
@@ -84,7 +112,12 @@ impl Server {
 
     /// Starts one on `http` with more flags; returns when it is ready.
     pub fn start_with(data: &Path, http: &str, flags: &[&str]) -> Self {
-        let mut child = doorbuster()
+        Self::start_as(doorbuster(), data, http, flags)
+    }
+
+    /// The same by `command`, which is [`doorbuster`] or [`doorbuster_after`] something.
+    pub fn start_as(mut command: Command, data: &Path, http: &str, flags: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--json", "--http", http, "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(flags)

@@ -1,10 +1,11 @@
 //! One role in a process of its own (`engine`, `edge`, `project`, …), with what it logs.
 
 use super::{doorbuster, keep_lines, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// A running role, ended at once when this is dropped.
@@ -20,7 +21,12 @@ pub struct Role {
 impl Role {
     /// Starts one and waits until it has logged `message`.
     pub fn start(data: &Path, arguments: &[&str], message: &str) -> Self {
-        let mut role = Self::spawn(data, arguments);
+        Self::start_as(doorbuster(), data, arguments, message)
+    }
+
+    /// The same by `command`, see [`super::doorbuster_after`].
+    pub fn start_as(command: Command, data: &Path, arguments: &[&str], message: &str) -> Self {
+        let mut role = Self::spawn_as(command, data, arguments);
         wait_until(&format!("{arguments:?} has said `{message}`"), || {
             let ended = role.child.try_wait().expect("it can be asked");
             let log = role.log();
@@ -34,7 +40,11 @@ impl Role {
 
     /// Starts one and waits for nothing.
     pub fn spawn(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = doorbuster()
+        Self::spawn_as(doorbuster(), data, arguments)
+    }
+
+    fn spawn_as(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(arguments)
             .args(["--admin", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(data)
@@ -56,6 +66,11 @@ impl Role {
         let entries = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut said = entries.filter(|entry| entry["message"] == message);
         said.next()?["address"].as_str()?.parse().ok()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// How it has ended, when it has.

@@ -21,10 +21,19 @@ pub struct WrittenLog {
 impl WrittenLog {
     /// Goes on after the last event, later than all that were.
     pub fn open(directory: &DataDirectory, partition: PartitionId) -> Self {
+        Self::open_with(directory, partition, Epoch::new(1 << 20), LogConfig::default())
+    }
+
+    /// The same in an epoch of choice (an engine goes on in its own), with segments of any size.
+    pub fn open_with(
+        directory: &DataDirectory,
+        partition: PartitionId,
+        epoch: Epoch,
+        config: LogConfig,
+    ) -> Self {
         let disk = StdDisk::new(directory.partition_path(partition));
-        let identity =
-            LogIdentity { directory: directory.id(), partition, epoch: Epoch::new(1 << 20) };
-        let recovered = run_immediate(Log::recover(disk, identity, LogConfig::default()));
+        let identity = LogIdentity { directory: directory.id(), partition, epoch };
+        let recovered = run_immediate(Log::recover(disk, identity, config));
         let (log, state) = recovered.expect("a sound log");
         let at = state.last_at().max(Timestamp::from_micros(1_700_000_000_000_000));
         Self { log, events: Vec::new(), count: 0, at }
@@ -50,6 +59,12 @@ impl WrittenLog {
             self.flush();
         }
         sequence
+    }
+
+    /// Writes one more event in a frame of its own, so that a log becomes long with few events.
+    pub fn write_alone(&mut self, fact: Fact) {
+        self.write(fact);
+        self.flush();
     }
 
     fn flush(&mut self) {

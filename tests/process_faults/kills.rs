@@ -1,0 +1,151 @@
+//! Killed at the worst moments: while a server starts, while it drains, while it writes a snapshot;
+//! and each role alone, while the others run. (`crash_recovery.rs` kills under plain load.)
+
+use crate::apart::{Apart, Part};
+use crate::support::load::Load;
+use crate::support::written_log::WrittenLog;
+use crate::support::{PATIENCE, Server, doorbuster, seed, wait_until};
+use crate::trial::{Trial, dial};
+use crate::witness::Witness;
+use doorbuster_engine::directory::DataDirectory;
+use doorbuster_engine::log::LogConfig;
+use doorbuster_protocol::event::{Fact, Matched, Terms};
+use doorbuster_protocol::{Currency, Epoch, PartitionId, ProductId, Timestamp};
+use rustix::process::Signal;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One core and one edge thread, as `auto` gives on two CPUs, wherever this runs.
+const SMALL: [&str; 4] = ["--cores", "1", "--edge-threads", "1"];
+
+/// Runs cycles over one data directory: `end` ends the server, which then starts again.
+fn cycles(trial: &mut Trial, count: u32, flags: &[&str], mut end: impl FnMut(Server, &str)) {
+    let data = trial.data();
+    let flags = [&SMALL[..], flags].concat();
+    let mut server = Server::start_with(&data, "127.0.0.1:0", &flags);
+    let http = server.http.to_string();
+    trial.open_sale(server.http, &data);
+    let load = trial.load(server.http, &data, None);
+    let witness = Witness::send(server.http, &data, "witness");
+    for _ in 0..count {
+        let before = load.progress.accepted();
+        wait_until("orders are placed", || load.progress.accepted() > before + 50);
+        end(server, &http);
+        trial.fault();
+        let begun = Instant::now();
+        server = Server::start_with(&data, &http, &flags);
+        trial.until_sold(&load, begun);
+    }
+    trial.close(server, load, witness);
+}
+
+#[test]
+fn killed_in_its_start() {
+    let mut random = fastrand::Rng::with_seed(seed("DOORBUSTER_SEED"));
+    let mut trial = Trial::of("killed in its start");
+    let data = trial.data();
+    cycles(&mut trial, dial(3, 50), &[], |server, http| {
+        server.kill();
+        // Again and again, each time a little further.
+        for _ in 0..4 {
+            let mut child = doorbuster()
+                .args(["serve", "--http", http, "--admin", "off", "--data"])
+                .arg(&data)
+                .args(SMALL)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the binary starts");
+            thread::sleep(Duration::from_millis(random.u64(1..120)));
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+    });
+}
+
+#[test]
+fn killed_in_its_drain() {
+    let mut random = fastrand::Rng::with_seed(seed("DOORBUSTER_SEED"));
+    let mut trial = Trial::of("killed in its drain");
+    cycles(&mut trial, dial(4, 100), &[], |server, _| {
+        server.signal(Signal::TERM);
+        thread::sleep(Duration::from_micros(random.u64(0..30_000)));
+        server.kill();
+    });
+}
+
+#[test]
+fn killed_while_it_writes_a_snapshot() {
+    let mut trial = Trial::in_memory("killed in a snapshot");
+    let data = trial.data();
+    let flags = ["--partitions", "1", "--segment-size", "8MiB"];
+    assert!(Server::start_with(&data, "127.0.0.1:0", &flags).stop().success());
+    // Four closed segments make a snapshot due: the first one soon after the load has begun.
+    lengthen_the_log(&data, (4 * 8 - 2) << 20);
+    cycles(&mut trial, dial(1, 30), &flags, |server, _| {
+        let begun = Instant::now();
+        // It takes some milliseconds: whoever slept between two looks would miss most of them.
+        while !is_writing_a_snapshot(&data) {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for a snapshot");
+            thread::yield_now();
+        }
+        server.kill();
+    });
+}
+
+/// Lengthens the log of the only partition by so many bytes, with events that change little.
+fn lengthen_the_log(data: &Path, bytes: usize) {
+    let directory = DataDirectory::open(data).expect("a stopped one");
+    let partition = PartitionId::new(0).expect("there is one");
+    let config = LogConfig { segment_bytes: 8 << 20, ..LogConfig::default() };
+    let mut log = WrittenLog::open_with(&directory, partition, Epoch::FIRST, config);
+    let product = ProductId::parse("long").expect("a name");
+    let terms = Terms {
+        price: 1,
+        currency: Currency::USD,
+        stock: 1,
+        opens_at: Timestamp::NONE,
+        closes_at: Timestamp::NONE,
+        limit_per_buyer: 0,
+        hold_seconds: 60,
+        waitlist_capacity: 0,
+    };
+    log.write_alone(Fact::Defined { product, terms, matched: Matched::default() });
+    // A frame takes a block at least.
+    for _ in 0..bytes / 4096 {
+        log.write_alone(Fact::Restocked { product, units: 1, matched: Matched::default() });
+    }
+    log.close();
+}
+
+fn is_writing_a_snapshot(data: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(data.join("partitions/0000")) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|it| it == "tmp"))
+}
+
+#[test]
+fn each_role_killed_alone() {
+    let mut trial = Trial::of("each role killed alone");
+    let data = trial.data();
+    let mut shop = Apart::start(&data, &[], doorbuster());
+    let http = crate::shop::Shop::http(&shop);
+    trial.open_sale(http, &data);
+    let load = trial.load(http, &data, None);
+    let witness = Witness::send(http, &data, "witness");
+    let is_selling = |load: &Load| {
+        let before = load.progress.accepted();
+        wait_until("orders are placed", || load.progress.accepted() > before + 20);
+    };
+    for _ in 0..dial(1, 20) {
+        for part in Part::ALL {
+            is_selling(&load);
+            shop.kill(part);
+            trial.fault();
+            trial.until_sold(&load, Instant::now());
+        }
+    }
+    trial.close(shop, load, witness);
+}

@@ -1,0 +1,105 @@
+//! Control groups of a test's own, that take memory or the disk's speed from the processes in them.
+//!
+//! Both versions of the interface are known; where neither offers what is asked for, the reason is
+//! told. A group goes with its guard, what a killed test left with the next test's.
+
+use super::is_alive;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// What the names of groups begin with; the process id of the test follows.
+const PREFIX: &str = "doorbuster-test-";
+/// No limit, in the words of each version.
+const UNLIMITED: [&str; 2] = ["-1", "max"];
+
+/// A group without a limit.
+pub struct ControlGroup {
+    path: PathBuf,
+    /// 1 or 2.
+    version: u8,
+}
+
+impl ControlGroup {
+    /// One that can limit memory.
+    pub fn of_memory() -> Result<Self, String> {
+        Self::make("memory", "memory")
+    }
+
+    /// One that can limit what a disk does for it.
+    pub fn of_disks() -> Result<Self, String> {
+        Self::make("blkio", "io")
+    }
+
+    fn make(first: &str, second: &str) -> Result<Self, String> {
+        let version_1 = Path::new(ROOT).join(first);
+        let (parent, version) = if version_1.join("cgroup.procs").exists() {
+            (version_1, 1)
+        } else {
+            let control = Path::new(ROOT).join("cgroup.subtree_control");
+            fs::write(&control, format!("+{second}")).map_err(|error| {
+                format!("no control group for `{second}`: {}: {error}", control.display())
+            })?;
+            (PathBuf::from(ROOT), 2)
+        };
+        for entry in fs::read_dir(&parent).map_err(|error| error.to_string())?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(PREFIX).and_then(|pid| pid.parse().ok());
+            if owner.is_some_and(|pid| !is_alive(pid)) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+        let path = parent.join(format!("{PREFIX}{}", std::process::id()));
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { path, version })
+    }
+
+    /// A line of shell that moves the shell, and what it executes, into the group.
+    pub fn join(&self) -> String {
+        format!("echo $$ > {}", self.path.join("cgroup.procs").display())
+    }
+
+    /// Limits memory from now on; `None` is no limit.
+    pub fn limit_memory(&self, bytes: Option<u64>) {
+        let unlimited = UNLIMITED[usize::from(self.version) - 1];
+        let value = bytes.map_or(unlimited.to_owned(), |bytes| bytes.to_string());
+        match self.version {
+            1 => self.set("memory.limit_in_bytes", &value),
+            _ => self.set("memory.max", &value),
+        }
+    }
+
+    /// Limits writes to a device per second from now on; `None` is no limit.
+    pub fn limit_writes(&self, device: &str, per_second: Option<u32>) {
+        match (self.version, per_second) {
+            // 0 is no limit.
+            (1, limit) => {
+                let limit = limit.unwrap_or(0);
+                self.set("blkio.throttle.write_iops_device", &format!("{device} {limit}"));
+            }
+            (_, Some(limit)) => self.set("io.max", &format!("{device} wiops={limit}")),
+            (_, None) => self.set("io.max", &format!("{device} wiops=max")),
+        }
+    }
+
+    fn set(&self, file: &str, value: &str) {
+        let file = self.path.join(file);
+        fs::write(&file, value)
+            .unwrap_or_else(|error| panic!("{value} to {}: {error}", file.display()));
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // A group goes when its last process is gone, which may have been killed a moment ago.
+        let begun = Instant::now();
+        while let Err(error) = fs::remove_dir(&self.path) {
+            if begun.elapsed() > Duration::from_secs(5) {
+                eprintln!("{}: {error}", self.path.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
