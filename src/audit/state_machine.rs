@@ -4,7 +4,7 @@
 //! A replay holds the engine's whole state of a partition, as the engine does: about 170 bytes for
 //! each order that it has not let go of. So it is left out of a partition with more orders than the
 //! caller allows, and the report says so. It is left out, too, when the books found a contradiction:
-//! a state machine ends the process rather than follow one.
+//! a state machine stops at the first one, and the books have said more.
 
 use super::findings::{Check, Divergence};
 use super::ledger::Books;

@@ -1,9 +1,10 @@
 //! What can be wrong with a log: the disk failed, or what it gives back is not what was written.
 
+use crate::state_machine::Contradiction;
 use doorbuster_protocol::record::Malformed;
 use doorbuster_protocol::{Epoch, PartitionId, Sequence};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a log cannot be used, or cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +12,8 @@ pub enum LogError {
     /// What is on disk is not what was written, and no crash explains it.
     #[error(
         "the log is damaged: {} at offset {offset}, event {sequence}: {kind}. Nothing was changed. \
-         Keep a copy of its directory, then restore the file from a backup; \
-         `doorbuster log verify --data DIR` checks the rest, `doorbuster log dump` shows what can \
-         be read", file.display()
+         Keep a copy of its directory, then {}; `doorbuster log verify --data DIR` checks the rest, \
+         `doorbuster log dump` shows what can be read", file.display(), mending(file, kind)
     )]
     Damaged {
         /// The file.
@@ -50,12 +50,42 @@ pub enum LogError {
     },
 }
 
+/// What can be done about damage, once there is a copy.
+fn mending(file: &Path, kind: &DamageKind) -> String {
+    let DamageKind::FlippedBit { byte, right, .. } = kind else {
+        return "restore the file from a backup".to_owned();
+    };
+    format!(
+        "look for what flips bits (`dmesg`, `smartctl -a`, a test of the memory), and restore the \
+         file from a backup, or set the bit right: `printf '\\{right:03o}' | dd of='{}' bs=1 \
+         seek={byte} conv=notrunc`",
+        file.display()
+    )
+}
+
 /// What is wrong with a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DamageKind {
     /// A header does not match its checksum, or there is none where one must be.
     #[error("the frame's header is missing or does not match its checksum")]
     Header,
+    /// All of a frame is as it was written, but for one bit. Also of a last frame: it may have
+    /// been acknowledged, and no crash flips a bit.
+    #[error(
+        "one bit of the frame is flipped, bit {bit} of the byte at {byte}: with 0x{right:02x} there \
+         the frame matches its checksums"
+    )]
+    FlippedBit {
+        /// Where in the file, in bytes.
+        byte: u64,
+        /// Which bit, from the lowest.
+        bit: u8,
+        /// What the byte should be.
+        right: u8,
+    },
+    /// A header matches its checksum, and its fields contradict each other.
+    #[error("the frame's header matches its checksum, and makes no sense")]
+    Senseless,
     /// A body does not match its checksum, or is cut off.
     #[error("the frame's body does not match its checksum")]
     Body,
@@ -104,6 +134,9 @@ pub enum DamageKind {
     /// A frame's events cannot be read, although its checksum is good.
     #[error("an event cannot be read: {0}")]
     Event(Malformed),
+    /// An event can be read, and cannot have happened after those before it.
+    #[error("an event contradicts those before it: {0}")]
+    Contradiction(Contradiction),
     /// No snapshot can be read, and the log does not reach back to the first event.
     #[error("no snapshot can be read, and the log before this event is gone")]
     NoSnapshot,

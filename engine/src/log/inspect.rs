@@ -17,7 +17,7 @@ use super::segments::{Listing, Named, missing};
 use super::snapshot_file;
 use super::walk::{Step, Walk};
 use crate::directory::DataDirectory;
-use crate::state_machine::State;
+use crate::state_machine::{State, replay};
 use crate::storage::{Immediate, StdDisk, run_immediate};
 use doorbuster_protocol::event::{Event, Events};
 use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
@@ -307,7 +307,9 @@ impl<S: Immediate> Inspector<S> {
         // One event at a time, because the visitor sees the state after each.
         for logged in logged_events(walk)? {
             if logged.sequence > before {
-                crate::state_machine::apply(state, &logged.event);
+                replay(state, &logged.event).map_err(|contradiction| {
+                    walk.damaged_frame(logged.sequence, DamageKind::Contradiction(contradiction))
+                })?;
                 visitor.event(&logged, state);
             }
         }

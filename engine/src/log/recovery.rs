@@ -14,7 +14,7 @@ use super::snapshots::SnapshotState;
 use super::walk::{Step, Tail, Walk};
 use super::writer::{Log, OpenFile, Segment};
 use crate::signal::Signal;
-use crate::state_machine::{State, apply};
+use crate::state_machine::{State, replay};
 use crate::storage::{BLOCK, File, Mode, Storage, block_down, block_up};
 use doorbuster_protocol::Sequence;
 use doorbuster_protocol::event::Events;
@@ -78,7 +78,9 @@ pub(super) fn apply_frame<S: Storage>(walk: &Walk<S>, state: &mut State) -> Resu
     for event in Events::new(walk.events(), header.first, header.count) {
         match event {
             Ok((sequence, event)) if sequence > state.sequence() => {
-                apply(state, &event);
+                replay(state, &event).map_err(|contradiction| {
+                    walk.damaged_frame(sequence, DamageKind::Contradiction(contradiction))
+                })?;
                 applied += 1;
                 next = sequence.next();
             }

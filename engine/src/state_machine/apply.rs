@@ -1,7 +1,7 @@
 //! What each fact does to the state. The only code that changes one, live and in replay alike.
 //!
 //! An event is taken at its word: nothing is decided again, prices, deadlines and matched orders
-//! stand in it. What must hold is asserted, in release builds too: a state that is wrong must not
+//! stand in it. What must hold is checked, in release builds too: a state that is wrong must not
 //! go on selling, and a log that does not fit its state must not be replayed.
 
 use super::order::{Links, Order, OrderSlot};
@@ -11,59 +11,76 @@ use doorbuster_protocol::event::{Event, Fact, Matched, Placed, Queued, Released,
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{OrderId, ProductId, Quantity, Sequence, Timestamp, limits};
 
-/// Makes `event` part of the state, as its next sequence.
+/// What an event says, and the state does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(pub(super) &'static str);
+
+/// An error that says what must hold, unless it does.
+pub(super) fn ensure(holds: bool, rule: &'static str) -> Result<(), Contradiction> {
+    if holds { Ok(()) } else { Err(Contradiction(rule)) }
+}
+
+/// Makes an event that was just decided part of the state, as its next sequence.
 ///
-/// Panics when the event does not fit the state: that is a bug, or a log of another partition.
+/// Panics when the event does not fit the state, because that is a bug.
 pub fn apply(state: &mut State, event: &Event) {
-    assert!(event.at >= state.last_at, "the time of a partition does not go back");
+    let sequence = state.sequence;
+    if let Err(Contradiction(rule)) = replay(state, event) {
+        panic!("partition {}, after event {sequence}: {rule}: {event:?}", state.partition);
+    }
+}
+
+/// Makes an event that was read part of the state, as its next sequence.
+///
+/// After an error the state is neither the one before nor the one after, and must be dropped.
+pub fn replay(state: &mut State, event: &Event) -> Result<(), Contradiction> {
+    ensure(event.at >= state.last_at, "the time of a partition does not go back")?;
     state.sequence = state.sequence.next();
     state.last_at = event.at;
     let touched = match &event.fact {
         Fact::Acknowledged { consumer, through } => {
             return state.acknowledge(*consumer, *through, event.at);
         }
-        Fact::Placed(placed) => state.place(placed, event.at),
-        Fact::Queued(queued) => state.queue_up(queued, event.at),
-        Fact::Paid { order, quantity, .. } => state.pay(*order, *quantity, event.at),
-        Fact::Cancelled(released) => state.give_back(released, OrderStatus::Cancelled, event.at),
-        Fact::Expired(released) => state.give_back(released, OrderStatus::Expired, event.at),
+        Fact::Placed(placed) => state.place(placed, event.at)?,
+        Fact::Queued(queued) => state.queue_up(queued, event.at)?,
+        Fact::Paid { order, product, quantity } => {
+            state.pay(*order, *product, *quantity, event.at)?
+        }
+        Fact::Cancelled(released) => state.give_back(released, OrderStatus::Cancelled, event.at)?,
+        Fact::Expired(released) => state.give_back(released, OrderStatus::Expired, event.at)?,
         Fact::Defined { product, terms, matched } => {
-            state.define(*product, *terms, matched, event.at)
+            state.define(*product, *terms, matched, event.at)?
         }
         Fact::Restocked { product, units, matched } => {
-            state.restock(*product, *units, matched, event.at)
+            state.restock(*product, *units, matched, event.at)?
         }
-        Fact::Withdrawn { product, units } => state.withdraw(*product, *units),
+        Fact::Withdrawn { product, units } => state.withdraw(*product, *units)?,
         Fact::StateSet { product, state: sale } => {
-            let slot = state.known(*product);
+            let slot = state.known(*product)?;
             state.products[slot].state = *sale;
             slot
         }
     };
     state.last_fact = state.sequence;
-    state.settle(touched);
+    state.settle(touched)
 }
 
 impl State {
-    fn known(&self, product: ProductId) -> ProductSlot {
-        self.products.find(product).expect("an event names a product that was defined")
+    fn known(&self, product: ProductId) -> Result<ProductSlot, Contradiction> {
+        let found = self.products.find(product);
+        found.ok_or(Contradiction("an event names a product that was defined"))
     }
 
-    fn place(&mut self, placed: &Placed, at: Timestamp) -> ProductSlot {
-        let slot = self.known(placed.product);
+    fn place(&mut self, placed: &Placed, at: Timestamp) -> Result<ProductSlot, Contradiction> {
+        let slot = self.known(placed.product)?;
         let units = placed.quantity.get();
         let product = &mut self.products[slot];
-        assert!(product.waitlist.is_empty(), "nobody overtakes the waitlist");
-        assert!(units <= product.available, "a hold takes units that are available");
-        assert!(placed.currency == product.terms.currency, "an order has its product's currency");
+        ensure(product.waitlist.is_empty(), "nobody overtakes the waitlist")?;
+        ensure(units <= product.available, "a hold takes units that are available")?;
+        ensure(placed.currency == product.terms.currency, "an order has its product's currency")?;
         product.available -= units;
         product.held += units;
-        if let Some(tail) = product.holds.tail() {
-            assert!(
-                self.orders[tail].expires_at <= placed.expires_at,
-                "holds run out in the order of their queue"
-            );
-        }
         let order = self.orders.insert(Order {
             id: placed.order,
             buyer: placed.buyer,
@@ -81,17 +98,17 @@ impl State {
             waitlist: placed.waitlist,
             released: false,
         });
-        product.holds.push_back(&mut self.orders, order);
-        self.enter(order);
-        slot
+        self.hold(slot, order)?;
+        self.enter(order)?;
+        Ok(slot)
     }
 
-    fn queue_up(&mut self, queued: &Queued, at: Timestamp) -> ProductSlot {
-        let slot = self.known(queued.product);
+    fn queue_up(&mut self, queued: &Queued, at: Timestamp) -> Result<ProductSlot, Contradiction> {
+        let slot = self.known(queued.product)?;
         let product = &mut self.products[slot];
-        assert!(queued.position == product.waitlist.len() + 1, "who queues up is last");
-        assert!(queued.position <= product.terms.waitlist_capacity, "a waitlist has its capacity");
-        assert!(queued.currency == product.terms.currency, "an order has its product's currency");
+        ensure(queued.position == product.waitlist.len() + 1, "who queues up is last")?;
+        ensure(queued.position <= product.terms.waitlist_capacity, "a waitlist has its capacity")?;
+        ensure(queued.currency == product.terms.currency, "an order has its product's currency")?;
         let order = self.orders.insert(Order {
             id: queued.order,
             buyer: queued.buyer,
@@ -110,42 +127,56 @@ impl State {
             released: false,
         });
         product.waitlist.push_back(&mut self.orders, order);
-        self.enter(order);
-        slot
+        self.enter(order)?;
+        Ok(slot)
     }
 
     /// Makes a new order findable and counts its units.
-    fn enter(&mut self, slot: OrderSlot) {
+    fn enter(&mut self, slot: OrderSlot) -> Result<(), Contradiction> {
         let Order { id, buyer, key, product, quantity, .. } = self.orders[slot];
-        assert!(
+        ensure(
             id.partition() == self.partition && id.sequence_bits() == low_bits(self.sequence),
-            "an order id names its partition and its event"
-        );
+            "an order id names its partition and its event",
+        )?;
         let is_first = self.by_id.insert(self.sequence, slot);
-        assert!(is_first, "an event makes one order");
+        ensure(is_first, "an event makes one order")?;
         if !key.is_none() {
-            debug_assert!(self.by_key.find(key, &self.orders).is_none(), "a key makes one order");
+            // Another look-up for every order: in debug builds alone.
+            let is_new = !cfg!(debug_assertions) || self.by_key.find(key, &self.orders).is_none();
+            ensure(is_new, "a key makes one order")?;
             self.by_key.insert(key, slot);
         }
         let units = self.buyers.add(product, buyer, quantity.get());
+        let units = units.ok_or(Contradiction("units of a buyer are bounded by stock"))?;
         let limit = self.products[product].terms.limit_per_buyer;
-        assert!(limit == 0 || units <= limit, "a new order stays within its buyer's limit");
+        ensure(limit == 0 || units <= limit, "a new order stays within its buyer's limit")
     }
 
-    fn pay(&mut self, id: OrderId, quantity: Quantity, at: Timestamp) -> ProductSlot {
-        let slot = self.unfinished(id, quantity);
+    fn pay(
+        &mut self,
+        id: OrderId,
+        product: ProductId,
+        quantity: Quantity,
+        at: Timestamp,
+    ) -> Result<ProductSlot, Contradiction> {
+        let slot = self.unfinished(id, product, quantity)?;
         let order = &self.orders[slot];
-        assert!(order.status == OrderStatus::Pending, "only a hold is paid");
-        assert!(at < order.expires_at, "a hold is paid before its deadline");
+        ensure(order.status == OrderStatus::Pending, "only a hold is paid")?;
+        ensure(at < order.expires_at, "a hold is paid before its deadline")?;
         let product = &mut self.products[order.product];
         product.holds.remove(&mut self.orders, slot);
         product.held -= quantity.get();
         product.sold += quantity.get();
-        self.finish(slot, OrderStatus::Paid, at)
+        Ok(self.finish(slot, OrderStatus::Paid, at))
     }
 
-    fn give_back(&mut self, released: &Released, end: OrderStatus, at: Timestamp) -> ProductSlot {
-        let slot = self.unfinished(released.order, released.quantity);
+    fn give_back(
+        &mut self,
+        released: &Released,
+        end: OrderStatus,
+        at: Timestamp,
+    ) -> Result<ProductSlot, Contradiction> {
+        let slot = self.unfinished(released.order, released.product, released.quantity)?;
         let Order { product: number, buyer, status, expires_at, .. } = self.orders[slot];
         let product = &mut self.products[number];
         let units = released.quantity.get();
@@ -158,22 +189,34 @@ impl State {
             _ => product.waitlist.remove(&mut self.orders, slot),
         }
         if end == OrderStatus::Expired {
-            assert!(status == OrderStatus::Pending, "only a hold runs out");
-            assert!(expires_at <= at, "a hold runs out after its deadline");
+            ensure(status == OrderStatus::Pending, "only a hold runs out")?;
+            ensure(expires_at <= at, "a hold runs out after its deadline")?;
         }
-        self.buyers.take(number, buyer, units);
+        ensure(self.buyers.take(number, buyer, units), "units that come back were counted")?;
         self.finish(slot, end, at);
-        self.serve(number, &released.matched, at);
-        number
+        self.serve(number, &released.matched, at)?;
+        Ok(number)
     }
 
     /// An order that an event is about to end.
-    fn unfinished(&self, id: OrderId, quantity: Quantity) -> OrderSlot {
-        let slot = self.find_order(id, None).expect("an event names an order that is here");
+    fn unfinished(
+        &self,
+        id: OrderId,
+        product: ProductId,
+        quantity: Quantity,
+    ) -> Result<OrderSlot, Contradiction> {
+        let slot = self.here(id)?;
         let order = &self.orders[slot];
-        assert!(!order.status.is_final(), "an order ends once");
-        assert!(order.quantity == quantity.into(), "an event knows the units of its order");
-        slot
+        ensure(!order.status.is_final(), "an order ends once")?;
+        ensure(order.quantity == quantity.into(), "an event knows the units of its order")?;
+        let id = self.products[order.product].id;
+        ensure(id == product, "an event knows the product of its order")?;
+        Ok(slot)
+    }
+
+    fn here(&self, id: OrderId) -> Result<OrderSlot, Contradiction> {
+        let found = self.find_order(id, None);
+        found.ok_or(Contradiction("an event names an order that is here"))
     }
 
     fn finish(&mut self, slot: OrderSlot, status: OrderStatus, at: Timestamp) -> ProductSlot {
@@ -187,23 +230,42 @@ impl State {
     }
 
     /// The matched orders leave the waitlist and hold their units.
-    fn serve(&mut self, number: ProductSlot, matched: &Matched, at: Timestamp) {
+    fn serve(
+        &mut self,
+        number: ProductSlot,
+        matched: &Matched,
+        at: Timestamp,
+    ) -> Result<(), Contradiction> {
         for id in &matched.orders {
-            let slot = self.find_order(*id, None).expect("an event names an order that is here");
+            let slot = self.here(*id)?;
             let product = &mut self.products[number];
-            assert!(product.waitlist.head() == Some(slot), "the waitlist is served from its head");
+            ensure(product.waitlist.head() == Some(slot), "the waitlist is served from its head")?;
             product.waitlist.remove(&mut self.orders, slot);
             let order = &mut self.orders[slot];
             let units = order.quantity.get();
-            assert!(units <= product.available, "a hold takes units that are available");
+            ensure(units <= product.available, "a hold takes units that are available")?;
             product.available -= units;
             product.held += units;
             order.status = OrderStatus::Pending;
             order.updated_at = at;
             order.expires_at = matched.expires_at;
             order.mark = 0;
-            product.holds.push_back(&mut self.orders, slot);
+            self.hold(number, slot)?;
         }
+        Ok(())
+    }
+
+    /// An order joins the queue of its product's holds.
+    fn hold(&mut self, number: ProductSlot, slot: OrderSlot) -> Result<(), Contradiction> {
+        let product = &mut self.products[number];
+        if let Some(tail) = product.holds.tail() {
+            ensure(
+                self.orders[tail].expires_at <= self.orders[slot].expires_at,
+                "holds run out in the order of their queue",
+            )?;
+        }
+        product.holds.push_back(&mut self.orders, slot);
+        Ok(())
     }
 
     fn define(
@@ -212,19 +274,24 @@ impl State {
         terms: Terms,
         matched: &Matched,
         at: Timestamp,
-    ) -> ProductSlot {
+    ) -> Result<ProductSlot, Contradiction> {
+        ensure(terms.price <= limits::PRICE_MAX, "a price is bounded")?;
+        ensure(terms.stock <= limits::STOCK_MAX, "stock is bounded")?;
+        ensure(terms.hold_seconds <= limits::HOLD_SECONDS_MAX, "a hold's time is bounded")?;
+        ensure(terms.waitlist_capacity <= limits::WAITLIST_MAX, "a waitlist is bounded")?;
         let Some(slot) = self.products.find(id) else {
-            return self.products.insert(Product::new(id, terms));
+            ensure(matched.orders.is_empty(), "nobody waits for a new product")?;
+            ensure(self.products.len() < self.bounds.products, "products are bounded")?;
+            return Ok(self.products.insert(Product::new(id, terms)));
         };
         let product = &mut self.products[slot];
-        assert!(terms.currency == product.terms.currency, "a product keeps its currency");
-        product.available = terms
-            .stock
-            .checked_sub(product.committed())
-            .expect("stock stays at or above what is sold and held");
+        ensure(terms.currency == product.terms.currency, "a product keeps its currency")?;
+        let left = terms.stock.checked_sub(product.committed());
+        product.available =
+            left.ok_or(Contradiction("stock stays at or above what is sold and held"))?;
         product.terms = terms;
-        self.serve(slot, matched, at);
-        slot
+        self.serve(slot, matched, at)?;
+        Ok(slot)
     }
 
     fn restock(
@@ -233,38 +300,39 @@ impl State {
         units: u32,
         matched: &Matched,
         at: Timestamp,
-    ) -> ProductSlot {
-        let slot = self.known(id);
+    ) -> Result<ProductSlot, Contradiction> {
+        let slot = self.known(id)?;
         let product = &mut self.products[slot];
+        let stock = product.terms.stock.checked_add(units);
+        ensure(stock.is_some_and(|stock| stock <= limits::STOCK_MAX), "stock is bounded")?;
         product.terms.stock += units;
         product.available += units;
-        assert!(product.terms.stock <= limits::STOCK_MAX, "stock is bounded");
-        self.serve(slot, matched, at);
-        slot
+        self.serve(slot, matched, at)?;
+        Ok(slot)
     }
 
-    fn withdraw(&mut self, id: ProductId, units: u32) -> ProductSlot {
-        let slot = self.known(id);
+    fn withdraw(&mut self, id: ProductId, units: u32) -> Result<ProductSlot, Contradiction> {
+        let slot = self.known(id)?;
         let product = &mut self.products[slot];
-        assert!(units <= product.available, "units that are sold or held stay");
+        ensure(units <= product.available, "units that are sold or held stay")?;
         product.terms.stock -= units;
         product.available -= units;
-        slot
+        Ok(slot)
     }
 
     /// After every event: what must hold for the product that it touched, and who must hear of it.
-    fn settle(&mut self, slot: ProductSlot) {
+    fn settle(&mut self, slot: ProductSlot) -> Result<(), Contradiction> {
         let product = &mut self.products[slot];
-        assert!(
+        ensure(
             u64::from(product.available) + u64::from(product.held) + u64::from(product.sold)
                 == u64::from(product.terms.stock),
-            "available + held + sold is the stock"
-        );
+            "available + held + sold is the stock",
+        )?;
         if let Some(head) = product.waitlist.head() {
-            assert!(
+            ensure(
                 self.orders[head].quantity.get() > product.available,
-                "the head of a waitlist does not fit what is available"
-            );
+                "the head of a waitlist does not fit what is available",
+            )?;
         }
         self.schedule(slot);
         let product = &mut self.products[slot];
@@ -272,6 +340,7 @@ impl State {
             product.changed = true;
             self.changed.push(slot);
         }
+        Ok(())
     }
 
     /// Keeps the agenda at the product's first deadline. A hold that left its queue never comes
@@ -294,10 +363,16 @@ impl State {
 
     /// Lets go of final orders that every consumer has, and of receipts whose time is over; of both
     /// together no more than the limit.
-    fn acknowledge(&mut self, consumer: u8, through: Sequence, at: Timestamp) {
-        assert!(through < self.sequence, "a consumer has what was there");
-        let before = self.acknowledged[usize::from(consumer)].replace(through);
-        assert!(before <= Some(through), "a consumer does not go back");
+    fn acknowledge(
+        &mut self,
+        consumer: u8,
+        through: Sequence,
+        at: Timestamp,
+    ) -> Result<(), Contradiction> {
+        ensure(through < self.sequence, "a consumer has what was there")?;
+        let known = self.acknowledged.get_mut(usize::from(consumer));
+        let before = known.ok_or(Contradiction("there are so many consumers"))?.replace(through);
+        ensure(before <= Some(through), "a consumer does not go back")?;
         let acknowledged = self.acknowledged();
         let mut left = limits::RELEASES_PER_EVENT_MAX;
         while left > 0
@@ -326,6 +401,7 @@ impl State {
             self.orders.remove(slot);
             left -= 1;
         }
+        Ok(())
     }
 }
 

@@ -44,8 +44,8 @@ impl Buyers {
             .map_or(0, |count| count.units)
     }
 
-    /// Counts `units` more, and says how many there are now.
-    pub(super) fn add(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> u32 {
+    /// Counts `units` more, and says how many there are now; `None` when nobody can have so many.
+    pub(super) fn add(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> Option<u32> {
         let entry = self.counts.entry(
             hash_of(product, buyer),
             |count| count.buyer == buyer && count.product == product,
@@ -54,27 +54,29 @@ impl Buyers {
         match entry {
             Entry::Occupied(mut entry) => {
                 let count = entry.get_mut();
-                count.units = count.units.checked_add(units).expect("units are bounded by stock");
-                count.units
+                count.units = count.units.checked_add(units)?;
+                Some(count.units)
             }
             Entry::Vacant(entry) => {
                 entry.insert(BuyerUnits { buyer, product, units });
-                units
+                Some(units)
             }
         }
     }
 
-    /// Counts `units` less, which the buyer has.
-    pub(super) fn take(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) {
+    /// Counts `units` less; `false` when the buyer does not have them.
+    pub(super) fn take(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> bool {
         let entry = self.counts.find_entry(hash_of(product, buyer), |count| {
             count.buyer == buyer && count.product == product
         });
-        let Ok(mut entry) = entry else { unreachable!("units that come back were counted") };
+        let Ok(mut entry) = entry else { return false };
         let count = entry.get_mut();
-        count.units = count.units.checked_sub(units).expect("units that come back were counted");
-        if count.units == 0 {
+        let Some(left) = count.units.checked_sub(units) else { return false };
+        count.units = left;
+        if left == 0 {
             entry.remove();
         }
+        true
     }
 
     /// Every count, in no order that means anything.

@@ -20,6 +20,8 @@
 
 mod apply;
 mod buyers;
+#[cfg(test)]
+mod contradiction_test;
 mod decide;
 mod digest;
 #[cfg(test)]
@@ -41,7 +43,7 @@ mod twin;
 #[cfg(test)]
 mod twin_test;
 
-pub use apply::apply;
+pub use apply::{Contradiction, apply, replay};
 pub use decide::{Decision, decide};
 pub use product::Level;
 pub use state::{State, Totals};

@@ -181,6 +181,7 @@ pub(super) fn header(
     for consumer in &mut state.acknowledged {
         *consumer = Some(from.u64()?).filter(|number| *number != u64::MAX).map(Sequence::new);
     }
+    ensure(state.sequence.get() < 1 << 63, "its sequence")?;
     ensure(state.acknowledged[0].is_some(), "the store is registered from birth")?;
     ensure(state.last_fact <= state.sequence, "the last fact")?;
     let is_past = |consumer: &Sequence| *consumer <= state.sequence;
@@ -329,6 +330,6 @@ fn add_buyer(state: &mut State, record: &[u8; BUYER_BYTES]) -> Result<(), Snapsh
     ensure((product as usize) < state.products.len(), "product of a buyer")?;
     ensure(units > 0, "units of a buyer")?;
     ensure(state.buyers.units(product_slot, buyer) == 0, "a buyer stands twice")?;
-    state.buyers.add(product_slot, buyer, units);
-    Ok(())
+    let is_countable = state.buyers.add(product_slot, buyer, units).is_some();
+    ensure(is_countable, "units of a buyer")
 }
