@@ -1,10 +1,12 @@
 //! Damage that no crash explains is refused, by file, offset and sequence, and nothing is changed.
 
 use super::frame::{self, frame_bytes};
-use super::sample::{Batch, append_all, config, fresh, identity, logged, recover, segments};
-use super::{DamageKind, Log, LogError, LogIdentity};
+use super::inspect::Inspector;
+use super::sample::{Batch, Sale, append_all, config, fresh, identity, logged, recover, segments};
+use super::{DamageKind, Log, LogError, LogIdentity, take_snapshot};
 use crate::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
-use doorbuster_protocol::{Epoch, PartitionId, Sequence};
+use doorbuster_protocol::event::Events;
+use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
 use std::path::Path;
 
 fn refused(disk: &MemoryDisk) -> Option<LogError> {
@@ -16,13 +18,14 @@ fn overwrite(disk: &MemoryDisk, name: &str, offset: u64, bytes: Vec<u8>) {
     run_immediate(file.write_durable(bytes, offset)).expect("a good disk");
 }
 
+/// A flipped bit of any frame, and the last one is no exception although the log has no seal.
 #[test]
-fn a_flipped_bit_in_the_middle_is_refused_by_its_place() {
+fn a_flipped_bit_is_refused_by_its_place() {
     let (disk, batches) = logged(4);
     let name = segments(&disk).remove(0);
     let before = disk.content(&name);
     let mut start = 0;
-    for batch in &batches[..3] {
+    for batch in &batches {
         let end = start + frame_bytes(batch.events.len());
         // Every byte, and every bit of each header.
         let header = (start..start + 64).flat_map(|byte| (0..8).map(move |bit| (byte, bit)));
@@ -35,7 +38,8 @@ fn a_flipped_bit_in_the_middle_is_refused_by_its_place() {
             };
             assert_eq!(file, &Path::new("memory").join(&name));
             assert_eq!((*offset, *sequence), (start, batch.first), "byte {byte}, bit {bit}");
-            assert!(matches!(kind, DamageKind::Header | DamageKind::Body), "{kind:?}");
+            let right = before[byte as usize];
+            assert_eq!(*kind, DamageKind::FlippedBit { byte, bit, right });
             disk.flip(&name, byte, bit);
         }
         start = end;
@@ -53,13 +57,78 @@ fn after_a_clean_stop_the_last_frame_is_in_the_middle_too() {
     let start: u64 = batches[..2].iter().map(|batch| frame_bytes(batch.events.len())).sum();
     disk.flip(&name, start + 100, 3);
     let error = refused(&disk).expect("damage");
+    let message = error.to_string();
+    let repair = format!("of='memory/{name}' bs=1 seek={} conv=notrunc", start + 100);
+    for part in [&name, &format!("offset {start}"), "restore", "log verify", &repair] {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
+    disk.flip(&name, start + 100, 3);
+    // Two bits are more than can be told, and damage in the middle all the same.
+    disk.flip(&name, start + 90, 3);
+    disk.flip(&name, start + 100, 3);
+    let error = refused(&disk).expect("damage");
     assert!(
         matches!(error, LogError::Damaged { offset, kind: DamageKind::Body, .. } if offset == start),
         "{error}"
     );
-    let message = error.to_string();
-    for part in ["00000000000000000001.log", &format!("offset {start}"), "restore", "log verify"] {
-        assert!(message.contains(part), "{part:?} in {message:?}");
+}
+
+/// The mark of a clean stop holds no event: a log that loses it has lost nothing.
+#[test]
+fn a_rotten_seal_is_done_without() {
+    let (disk, batches) = logged(3);
+    let (log, _) = recover(&disk).expect("a sound log");
+    run_immediate(log.seal()).expect("a good disk");
+    let name = segments(&disk).remove(0);
+    let seal: u64 = batches.iter().map(|batch| frame_bytes(batch.events.len())).sum();
+    for (byte, bit) in (seal..seal + 4096).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+        let copy = disk.duplicate();
+        copy.flip(&name, byte, bit);
+        let (log, state) = recover(&copy).unwrap_or_else(|error| panic!("byte {byte}: {error}"));
+        assert_eq!(state.digest(), batches[2].digest, "byte {byte}, bit {bit}");
+        assert_eq!(log.recovery().torn.as_ref().map(|torn| torn.offset), Some(seal));
+    }
+}
+
+/// Events under good checksums that cannot have happened: a bug wrote them, or somebody did.
+#[test]
+fn events_that_contradict_those_before_them_are_damage() {
+    let disk = fresh();
+    let (log, _) = recover(&disk).expect("an empty log");
+    let mut sale = Sale::new();
+    let sound = sale.batches(2);
+    append_all(&log, &sound);
+    let mut after = sale.batches(40);
+    // The second event of the next batch happens before the first one.
+    let Batch { first, count, events, .. } = &mut after[0];
+    let mut told = Vec::new();
+    for (index, event) in Events::new(events, *first, *count).enumerate() {
+        let (_, mut event) = event.expect("an event of the sale");
+        if index == 1 {
+            event.at = Timestamp::from_micros(1);
+        }
+        event.encode(&mut told);
+    }
+    assert!(*count > 1, "the batch has a second event");
+    *events = told;
+    append_all(&log, &after);
+    let name = segments(&disk).remove(0);
+    let offset: u64 = sound.iter().map(|batch| frame_bytes(batch.events.len())).sum();
+    let inspector = Inspector::of(disk.clone(), identity());
+    let until = Sequence::new(segments(&disk)[1][..20].parse().expect("digits"));
+    let refusals = [
+        recover(&disk).err(),
+        inspector.verify().err(),
+        take_snapshot(&disk, identity(), until).err(),
+    ];
+    for error in refusals {
+        let Some(LogError::Damaged { file, offset: at, sequence, kind }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(file, Path::new("memory").join(&name));
+        assert_eq!((at, sequence), (offset, after[0].first.next()));
+        let DamageKind::Contradiction(rule) = kind else { panic!("{kind:?}") };
+        assert_eq!(rule.to_string(), "the time of a partition does not go back");
     }
 }
 

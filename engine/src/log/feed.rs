@@ -173,6 +173,7 @@ impl<S: Storage> Log<S> {
         let header = match Header::parse(window.view(offset, BLOCK as usize)) {
             Parsed::Header(header) => header,
             Parsed::UnknownVersion(found) => return Err(damaged(DamageKind::Version { found })),
+            Parsed::Senseless => return Err(damaged(DamageKind::Senseless)),
             Parsed::Nothing => return Err(damaged(DamageKind::Header)),
         };
         header.check_identity(&self.identity).map_err(damaged)?;

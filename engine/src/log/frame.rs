@@ -1,7 +1,7 @@
 //! The bytes of a frame: one batch of events, written at once and durable at once.
 //!
-//! A frame starts on a 4 KiB block and is padded with zeros to the end of one. It begins with a
-//! header of 64 bytes, little-endian:
+//! A frame starts on a 4 KiB block and is padded with the byte `0xDB` to the end of one. It begins
+//! with a header of 64 bytes, little-endian:
 //!
 //! | offset | field | |
 //! |---|---|---|
@@ -19,7 +19,10 @@
 //! | 48 | reserved 12 bytes | zero |
 //! | 60 | header checksum u32 | CRC-32C of bytes 0 to 59 |
 //!
-//! The padding is under the checksum, so that no bit of a frame can change unseen.
+//! The padding is under the checksum, so that no bit of a frame can change unseen. It is nothing in
+//! particular to a reader; a writer makes sure with it that no sector of a frame is all zeros: a
+//! sector that a crash cut off, in space that was filled with zeros, shows as what it is. (Logs of
+//! before are padded with zeros, and read the same.)
 
 use super::error::{DamageKind, LogIdentity};
 use crate::storage::{BLOCK, block_up};
@@ -32,6 +35,11 @@ use doorbuster_protocol::{Epoch, Sequence};
 pub const HEADER_BYTES: usize = 64;
 /// Bytes of the largest frame, padding included.
 pub const FRAME_BYTES_MAX: u64 = frame_bytes(BATCH_BYTES_MAX);
+
+/// What follows the events, to the end of the block.
+pub(super) const PADDING: u8 = 0xDB;
+/// No log has so many events: sequences can be counted up without a care.
+pub(super) const SEQUENCE_MAX: u64 = 1 << 63;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"DBLF");
 const VERSION: u16 = 1;
@@ -77,6 +85,8 @@ pub(crate) enum Parsed {
     Header(Header),
     /// A good checksum over a version that is not known here.
     UnknownVersion(u16),
+    /// A good checksum over fields that cannot be: no writer made them, and no crash.
+    Senseless,
     /// Anything else.
     Nothing,
 }
@@ -117,7 +127,7 @@ impl Header {
             && body_length as usize <= BATCH_BYTES_MAX
             && is_seal == (count == 0)
             && is_seal == (body_length == 0)
-            && first.get().checked_add(u64::from(count)).is_some();
+            && first.get().checked_add(u64::from(count)).is_some_and(|end| end <= SEQUENCE_MAX);
         let header = Self {
             partition,
             epoch,
@@ -130,7 +140,7 @@ impl Header {
             directory,
             checksum,
         };
-        sound.then_some(Parsed::Header(header))
+        Some(if sound { Parsed::Header(header) } else { Parsed::Senseless })
     }
 
     /// Bytes of the whole frame on disk.
@@ -180,7 +190,7 @@ pub(crate) fn encode(
     assert_eq!(count == 0, events.is_empty(), "only a seal is empty");
     let (head, rest) = frame.split_at_mut(HEADER_BYTES);
     rest[..events.len()].copy_from_slice(events);
-    rest[events.len()..].fill(0);
+    rest[events.len()..].fill(PADDING);
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.put_u32(MAGIC);
     header.put_u16(VERSION);
@@ -222,16 +232,42 @@ mod tests {
         assert_eq!(
             hex,
             "44424c46010007000100000003000000\
-             2a0000000000000006000000658883b4\
+             2a000000000000000600000058834a17\
              efbeadde00000000efcdab8967452301\
-             00000000000000000000000084f6c319\
+             000000000000000000000000f6790de6\
              6576656e7473"
         );
-        assert!(frame[70..].iter().all(|byte| *byte == 0));
+        assert!(frame[70..].iter().all(|byte| *byte == 0xDB));
         let Parsed::Header(header) = Header::parse(&frame) else { panic!("a header") };
         assert_eq!(header.checksum, checksum);
         assert_eq!((header.first.get(), header.count, header.body_length), (42, 3, 6));
         assert!(header.matches_body(&frame[HEADER_BYTES..]));
+    }
+
+    /// As the golden bytes were before the padding had a value.
+    #[test]
+    fn a_frame_that_is_padded_with_zeros_is_read() {
+        let mut frame = vec![0; 4096];
+        encode(&mut frame, &identity(), Sequence::new(42), 3, b"events", 0xDEAD_BEEF);
+        frame[70..].fill(0);
+        frame[28..32].copy_from_slice(&[0x65, 0x88, 0x83, 0xB4]);
+        frame[60..64].copy_from_slice(&[0x84, 0xF6, 0xC3, 0x19]);
+        let Parsed::Header(header) = Header::parse(&frame) else { panic!("a header") };
+        assert!(header.matches_body(&frame[HEADER_BYTES..]));
+    }
+
+    #[test]
+    fn fields_that_cannot_be_are_told_from_garbage() {
+        let mut frame = vec![0; 4096];
+        encode(&mut frame, &identity(), Sequence::new(1), 1, &[9; 100], 0);
+        // Events without a count; a flag that means nothing; a last event past every log.
+        for (byte, value) in [(12, 0), (37, 1), (23, 0xFF), (50, 1), (27, 0xFF)] {
+            let mut frame = frame.clone();
+            frame[byte] = value;
+            let checksum = crc32c(&frame[..60]);
+            frame[60..64].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(Header::parse(&frame), Parsed::Senseless, "byte {byte}");
+        }
     }
 
     #[test]
@@ -242,7 +278,7 @@ mod tests {
             frame[bit / 8] ^= 1 << (bit % 8);
             let sound = match Header::parse(&frame) {
                 Parsed::Header(header) => header.matches_body(&frame[HEADER_BYTES..]),
-                Parsed::UnknownVersion(_) | Parsed::Nothing => false,
+                Parsed::UnknownVersion(_) | Parsed::Senseless | Parsed::Nothing => false,
             };
             assert!(!sound, "bit {bit}");
             frame[bit / 8] ^= 1 << (bit % 8);

@@ -3,6 +3,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`frame`] | the bytes of one batch: header, checksums, padding |
+//! | `flip` | one flipped bit, told from a write that was cut off |
 //! | `segments` | the files of a log and their names |
 //! | `window` | a file and the part of it that was read last |
 //! | `walk` | reading frames in order; what is a torn tail and what is damage |
@@ -21,6 +22,7 @@
 mod config;
 mod error;
 mod feed;
+mod flip;
 pub mod frame;
 pub mod inspect;
 mod recovery;

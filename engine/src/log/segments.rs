@@ -11,6 +11,7 @@
 //! it held before are frames of lower sequences, which no reader takes for new ones.
 
 use super::error::{DamageKind, LogError};
+use super::frame::SEQUENCE_MAX;
 use crate::storage::Storage;
 use doorbuster_protocol::Sequence;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ fn sequence_of(name: &str, suffix: &str) -> Option<Sequence> {
     if digits.len() != DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(Sequence::new)
+    digits.parse().ok().filter(|number| *number < SEQUENCE_MAX).map(Sequence::new)
 }
 
 /// A segment or a snapshot: its name, and the sequence that the name says.
@@ -128,6 +129,7 @@ mod tests {
             "3.spare",
             "00000000000000000899.tmp",
             "900.log",
+            "18446744073709551615.log",
             "notes.txt",
             "+0000000000000000001.log",
         ] {

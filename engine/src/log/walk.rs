@@ -7,10 +7,11 @@
 //!   with the next sequence, and it carries the checksum of the frame before it.
 //! - What follows the last frame of the last segment is a **tail**: nothing, zeros, or the rest of
 //!   a write that a crash cut off. One write is in flight at most, so a torn frame has no good one
-//!   after it.
+//!   after it. Nor is it all there but for one bit: see [`super::flip`].
 //! - Anything else is **damage**. Nothing is repaired that could have been acknowledged.
 
 use super::error::{DamageKind, LogError, LogIdentity};
+use super::flip::{self, Flip};
 use super::frame::{HEADER_BYTES, Header, Parsed};
 use super::segments::{Named, missing};
 use super::window::Window;
@@ -223,6 +224,7 @@ impl<S: Storage> Walk<S> {
             Parsed::UnknownVersion(found) => {
                 return Ok(Err(Flaw::Damage(DamageKind::Version { found })));
             }
+            Parsed::Senseless => return Ok(Err(Flaw::Damage(DamageKind::Senseless))),
             Parsed::Nothing if block.iter().all(|byte| *byte == 0) => {
                 return Ok(Err(Flaw::Absent));
             }
@@ -258,7 +260,9 @@ impl<S: Storage> Walk<S> {
             return Ok(Some(Tail { offset: self.offset, is_torn, has_remains: true }));
         }
         let behind = self.look_behind().await?;
-        let explained = !matches!(flaw, Flaw::Damage(_)) && !behind.has_good_frame;
+        let flip = if is_torn { self.flipped_bit().await? } else { None };
+        let is_rotten = flip.is_some_and(|(_, is_at_stake)| is_at_stake);
+        let explained = !matches!(flaw, Flaw::Damage(_)) && !behind.has_good_frame && !is_rotten;
         if explained && !is_closed {
             let has_remains = is_torn || flaw == Flaw::Former || behind.has_content;
             return Ok(Some(Tail { offset: self.offset, is_torn, has_remains }));
@@ -273,6 +277,10 @@ impl<S: Storage> Walk<S> {
                 return Ok(None);
             }
         }
+        if let Some((Flip { byte, bit, right }, _)) = flip {
+            let byte = self.offset + byte as u64;
+            return Err(self.damaged(DamageKind::FlippedBit { byte, bit, right }));
+        }
         Err(match flaw {
             Flaw::Absent | Flaw::Former if explained => {
                 missing(self.storage.path().to_owned(), self.expected)
@@ -280,6 +288,34 @@ impl<S: Storage> Walk<S> {
             Flaw::Absent | Flaw::Former | Flaw::Header => self.damaged(DamageKind::Header),
             Flaw::Body => self.damaged(DamageKind::Body),
             Flaw::Damage(kind) => self.damaged(kind),
+        })
+    }
+
+    /// The one bit that is not as it was written, if that is all; and whether something would be
+    /// lost that no cut explains, should the frame be cut off.
+    async fn flipped_bit(&mut self) -> Result<Option<(Flip, bool)>, LogError> {
+        let block = self.load(self.offset, BLOCK as usize).await?;
+        let (header, in_header) = match Header::parse(block) {
+            Parsed::Header(header) => (header, None),
+            _ => match flip::in_header(block) {
+                Some((header, flip)) => (header, Some(flip)),
+                None => return Ok(None),
+            },
+        };
+        // A frame of a former life may rot as it likes.
+        if !header.belongs_to(&self.identity) || header.first < self.expected {
+            return Ok(None);
+        }
+        let frame = self.load(self.offset, header.frame_bytes() as usize).await?;
+        let has_events = !header.is_seal;
+        Ok(match in_header {
+            // The rest matches its checksum: the frame was written whole.
+            Some(flip) => {
+                let rest = frame.get(HEADER_BYTES..);
+                rest.is_some_and(|rest| header.matches_body(rest)).then_some((flip, has_events))
+            }
+            None => flip::in_body(&header, frame)
+                .map(|flip| (flip, has_events && !flip::lacks_a_sector(frame))),
         })
     }
 
