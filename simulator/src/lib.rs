@@ -6,6 +6,7 @@
 //! | [`world`] | what all parts of a run share |
 //! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
 //! | [`chance`] | chance that a seed decides |
+//! | [`network`] | listeners and connections, and how they break |
 //! | [`process`] | tasks that live, stand still and die together |
 //! | [`clock`] | the wall clock of a machine |
 //! | [`trace`] | what happened, line by line, and its hash |
@@ -13,6 +14,7 @@
 pub mod chance;
 pub mod clock;
 pub mod dials;
+pub mod network;
 pub mod process;
 pub mod trace;
 pub mod world;

@@ -62,7 +62,15 @@ impl Trace {
         state.kept.push_back(line);
     }
 
-    /// The hash of all lines.
+    /// Adds what is too much to be a line to the hash.
+    pub fn mix(&self, bytes: &[u8]) {
+        let state = &mut *self.state();
+        let at = state.began.elapsed().as_micros() as u64;
+        state.hash.update(&at.to_le_bytes());
+        state.hash.update(bytes);
+    }
+
+    /// The hash of all lines, and of what was mixed in.
     pub fn hash(&self) -> u64 {
         self.state().hash.digest()
     }

@@ -65,6 +65,11 @@ impl World {
         self.0.trace.line(who, what);
     }
 
+    /// Adds what is too much to be a line to the hash of the trace.
+    pub fn mix(&self, bytes: &[u8]) {
+        self.0.trace.mix(bytes);
+    }
+
     /// Whether faults still happen. Every fault asks, at the moment at which it would happen.
     pub fn is_faulty(&self) -> bool {
         !self.0.is_healed.load(Ordering::Relaxed)
