@@ -185,7 +185,8 @@ fn chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let cause = error.to_string();
-        if !text.ends_with(&cause) {
+        // Most errors say their cause themselves, some with what to do about it behind.
+        if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
@@ -204,6 +205,19 @@ mod tests {
         numbers.dedup();
         assert_eq!(numbers.len(), Exit::ALL.len());
         assert!(numbers.is_sorted(), "the table is in order of number");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot write a: {0}. Check the disk")]
+        struct Told(#[source] std::io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot write a")]
+        struct Untold(#[source] std::io::Error);
+        let full = || std::io::Error::other("no space");
+        assert_eq!(chain(&Told(full())), "cannot write a: no space. Check the disk");
+        assert_eq!(chain(&Untold(full())), "cannot write a: no space");
     }
 
     #[test]

@@ -24,6 +24,12 @@ mod shop;
 mod trial;
 mod witness;
 
+mod clock_jumps;
+mod failed_syncs;
 mod freezes;
+mod frozen_postgres;
 mod full_disks;
 mod kills;
+mod little_memory;
+mod no_files;
+mod slow_disk;

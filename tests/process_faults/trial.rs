@@ -140,6 +140,11 @@ impl Trial {
         })
     }
 
+    /// Something that is worth a place in the table came once more.
+    pub(crate) fn note(&mut self, what: &str) {
+        *self.refused.entry(what.to_owned()).or_default() += 1;
+    }
+
     /// The fault was made once more.
     pub(crate) fn fault(&mut self) {
         self.faults += 1;
@@ -169,16 +174,18 @@ impl Trial {
     pub(crate) fn end_load(&mut self, load: Load, witness: Witness) -> (Vec<Entry>, Testimony) {
         let (report, mut acknowledged) = load.stop();
         let testimony = witness.stop();
-        self.refused = testimony.refusals();
+        eprintln!("{}: {:?}, {report}", self.scenario, testimony.refusals());
+        for (refusal, times) in testimony.refusals() {
+            *self.refused.entry(refusal).or_default() += times;
+        }
         acknowledged.extend(testimony.acknowledged.iter().cloned());
-        eprintln!("{}: {:?}, {report}", self.scenario, self.refused);
         (acknowledged, testimony)
     }
 
     /// Each key gives its order again; the store gets everything; log and store are sound, fit each
     /// other, sold no unit twice; and every acknowledged order stands where its buyer was told.
     pub(crate) fn settle(&mut self, shop: impl Shop, store: &Stored, acknowledged: &[Entry]) {
-        self.acknowledged = acknowledged.len();
+        self.acknowledged += acknowledged.len();
         assert!(!acknowledged.is_empty(), "there was a load");
         let data = shop.data();
         same_key_same_order(shop.http(), &data, acknowledged);
@@ -192,9 +199,9 @@ impl Trial {
         let audit: Vec<&str> =
             ["audit", "--json", "--data", data].into_iter().chain(flags).collect();
         let audit: Value = serde_json::from_str(&run_well(&audit)).expect("the audit prints JSON");
-        self.oversold = audit["oversold"].as_u64().expect("a count");
+        self.oversold += audit["oversold"].as_u64().expect("a count");
         let missing = missing(store, acknowledged);
-        self.lost = missing.len() as u64;
+        self.lost += missing.len() as u64;
         self.is_settled = self.lost == 0 && self.oversold == 0;
         let first = &missing[..missing.len().min(5)];
         assert!(self.is_settled, "{} lost, {} oversold: {first:#?}", self.lost, self.oversold);

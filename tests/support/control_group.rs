@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 const ROOT: &str = "/sys/fs/cgroup";
 /// What the names of groups begin with; the process id of the test follows.
 const PREFIX: &str = "doorbuster-test-";
-/// No limit, in the words of each version.
-const UNLIMITED: [&str; 2] = ["-1", "max"];
 
 /// A group without a limit.
 pub struct ControlGroup {
@@ -60,13 +58,27 @@ impl ControlGroup {
         format!("echo $$ > {}", self.path.join("cgroup.procs").display())
     }
 
-    /// Limits memory from now on; `None` is no limit.
-    pub fn limit_memory(&self, bytes: Option<u64>) {
-        let unlimited = UNLIMITED[usize::from(self.version) - 1];
-        let value = bytes.map_or(unlimited.to_owned(), |bytes| bytes.to_string());
+    /// Limits memory from now on to what is in use, and hardly more.
+    pub fn limit_memory(&self) {
+        let (file, used) = match self.version {
+            1 => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+            _ => ("memory.max", "memory.current"),
+        };
+        let used = fs::read_to_string(self.path.join(used)).expect("a number of bytes");
+        let used: u64 = used.trim().parse().expect("a number of bytes");
+        // What the page cache holds counts and can go; the rest cannot, and then this is refused.
+        let mut limit = used / 4;
+        while fs::write(self.path.join(file), limit.to_string()).is_err() {
+            limit += 1 << 20;
+        }
+        eprintln!("{} MiB of memory used, {} allowed", used >> 20, limit >> 20);
+    }
+
+    /// Lets it have memory again.
+    pub fn free_memory(&self) {
         match self.version {
-            1 => self.set("memory.limit_in_bytes", &value),
-            _ => self.set("memory.max", &value),
+            1 => self.set("memory.limit_in_bytes", "-1"),
+            _ => self.set("memory.max", "max"),
         }
     }
 

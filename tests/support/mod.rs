@@ -37,19 +37,24 @@ pub fn doorbuster() -> Command {
     command
 }
 
-/// The same behind a line of shell that sets something up for it: a limit, a control group.
+/// The same after a line of shell that sets something up for it: a limit, a control group.
 pub fn doorbuster_after(setup: &str) -> Command {
-    let plain = doorbuster();
-    let mut command = Command::new("sh");
     // `exec` keeps the process id.
-    command.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\"")).arg(plain.get_program());
-    for (name, value) in plain.get_envs() {
+    let script = format!("{setup} && exec \"$0\" \"$@\"");
+    behind(&["sh", "-c", &script], &doorbuster())
+}
+
+/// A command run by another one: `words`, and then it.
+pub fn behind(words: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(words[0]);
+    outer.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
         match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
-    command
+    outer
 }
 
 /// Runs `doorbuster` to its end.
@@ -116,7 +121,19 @@ impl Server {
     }
 
     /// The same by `command`, which is [`doorbuster`] or [`doorbuster_after`] something.
-    pub fn start_as(mut command: Command, data: &Path, http: &str, flags: &[&str]) -> Self {
+    pub fn start_as(command: Command, data: &Path, http: &str, flags: &[&str]) -> Self {
+        Self::try_start_as(command, data, http, flags).unwrap_or_else(|(status, errors)| {
+            panic!("doorbuster serve did not start ({status}):\n{errors}")
+        })
+    }
+
+    /// The same; how it ended and what it said, when it does not start.
+    pub fn try_start_as(
+        mut command: Command,
+        data: &Path,
+        http: &str,
+        flags: &[&str],
+    ) -> Result<Self, (ExitStatus, String)> {
         let mut child = command
             .args(["serve", "--json", "--http", http, "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -132,12 +149,12 @@ impl Server {
             let status = child.wait().expect("it ended");
             let mut errors = String::new();
             let _ = child.stderr.take().expect("piped").read_to_string(&mut errors);
-            panic!("doorbuster serve did not start ({status}):\n{errors}");
+            return Err((status, errors));
         }
         let lines = keep_lines(child.stderr.take().expect("piped"));
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
-        Self {
+        Ok(Self {
             child,
             http: address(&ready["http"]).expect("an address"),
             admin: address(&ready["admin"]).expect("an address"),
@@ -145,7 +162,7 @@ impl Server {
             banner: line,
             lines,
             data: data.to_owned(),
-        }
+        })
     }
 
     /// Its data directory.
