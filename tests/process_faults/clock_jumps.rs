@@ -3,7 +3,7 @@
 
 use crate::support::clock::{Clock, SEEN_WITHIN};
 use crate::support::{Server, doorbuster, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, times};
 use crate::witness::{Came, Witness};
 use serde_json::{Value, json};
 use std::thread;
@@ -46,7 +46,7 @@ fn the_clock_jumps_ahead_and_back() {
     }
     let load = trial.load(server.http, &data, None);
     let witness = Witness::send(server.http, &data, "witness");
-    for jump in (0..dial(1, 10)).flat_map(|_| [HOUR, -HOUR]) {
+    for jump in (0..times(1, 10)).flat_map(|_| [HOUR, -HOUR]) {
         trial.until_sold(&load, Instant::now());
         let begun = Instant::now();
         let (long, short) = (order(&server, "long"), order(&server, "short"));

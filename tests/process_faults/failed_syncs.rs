@@ -9,7 +9,7 @@
 use crate::support::disk::Disk;
 use crate::support::stored::Stored;
 use crate::support::{Server, behind, doorbuster, doorbuster_after, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, times};
 use crate::witness::Witness;
 use rustix::process::Signal;
 use std::fs::{self, File};
@@ -85,7 +85,7 @@ fn the_device_lies(folder: &Path) {
 }
 
 fn rounds(mut trial: Trial, start: Start<'_>) {
-    for round in 0..dial(1, 20) {
+    for round in 0..times(1, 20) {
         let Some(memory) = trial.needs(Disk::memory(160)) else { return };
         let image = memory.path().join("image");
         let Some(disk) = trial.needs(Disk::ext4(&image, 96, &["-O", "^has_journal"])) else {

@@ -5,7 +5,7 @@ use crate::apart::{Apart, Part};
 use crate::shop::Shop;
 use crate::support::metrics::Metrics;
 use crate::support::{Server, doorbuster, seed};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Witness};
 use rustix::process::Signal;
 use std::thread;
@@ -19,7 +19,7 @@ const ALLOWANCE: Duration = Duration::from_secs(2);
 fn durations(seed_variable: &str) -> impl Iterator<Item = Duration> {
     let mut random = fastrand::Rng::with_seed(seed(seed_variable));
     let range = dial(1_500..1_501, 5_000..30_000);
-    (0..dial(1, 6)).map(move |_| Duration::from_millis(random.u64(range.clone())))
+    (0..times(1, 6)).map(move |_| Duration::from_millis(random.u64(range.clone())))
 }
 
 #[test]

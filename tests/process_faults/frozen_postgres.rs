@@ -5,7 +5,7 @@ use crate::support::metrics::Metrics;
 use crate::support::shards::{Shards, words};
 use crate::support::stored::Stored;
 use crate::support::{Server, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Witness};
 use doorbuster_postgres_harness::{Clusters, Options};
 use std::thread;
@@ -29,7 +29,7 @@ fn a_frozen_shard_stops_no_order_and_lists_are_refused_in_time() {
     let witness = Witness::send(server.http, &data, "witness");
     let lag = || Metrics::of(server.admin).sum("projector_lag_events");
     let ann = server.token("ann");
-    for _ in 0..dial(1, 5) {
+    for _ in 0..times(1, 5) {
         trial.until_sold(&load, Instant::now());
         clusters.shards()[0].suspend();
         let begun = Instant::now();

@@ -5,7 +5,7 @@ use crate::support::disk::Disk;
 use crate::support::metrics::Metrics;
 use crate::support::stored::Stored;
 use crate::support::{Server, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Witness};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ fn the_logs_disk_fills_up(mut trial: Trial, disk: &Disk) {
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
     let witness = Witness::send(server.http, &data, "witness");
-    for _ in 0..dial(1, 10) {
+    for _ in 0..times(1, 10) {
         trial.until_sold(&load, Instant::now());
         let filler = disk.fill();
         let begun = Instant::now();
@@ -87,7 +87,7 @@ fn the_stores_disk_fills_up() {
     let load = trial.load(server.http, &data, Some(dial(300.0, 200.0)));
     let witness = Witness::send(server.http, &data, "witness");
     let lag = || Metrics::of(server.admin).sum("projector_lag_events");
-    for _ in 0..dial(1, 5) {
+    for _ in 0..times(1, 5) {
         trial.until_sold(&load, Instant::now());
         let filler = disk.fill();
         let begun = Instant::now();

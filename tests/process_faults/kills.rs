@@ -5,7 +5,7 @@ use crate::apart::{Apart, Part};
 use crate::support::load::Load;
 use crate::support::written_log::WrittenLog;
 use crate::support::{PATIENCE, Server, doorbuster, seed, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, times};
 use crate::witness::Witness;
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::log::LogConfig;
@@ -47,7 +47,7 @@ fn killed_in_its_start() {
     let mut random = fastrand::Rng::with_seed(seed("DOORBUSTER_SEED"));
     let mut trial = Trial::of("killed in its start");
     let data = trial.data();
-    cycles(&mut trial, dial(3, 50), &[], |server, http| {
+    cycles(&mut trial, times(3, 50), &[], |server, http| {
         server.kill();
         // Again and again, each time a little further.
         for _ in 0..4 {
@@ -70,7 +70,7 @@ fn killed_in_its_start() {
 fn killed_in_its_drain() {
     let mut random = fastrand::Rng::with_seed(seed("DOORBUSTER_SEED"));
     let mut trial = Trial::of("killed in its drain");
-    cycles(&mut trial, dial(4, 100), &[], |server, _| {
+    cycles(&mut trial, times(4, 100), &[], |server, _| {
         server.signal(Signal::TERM);
         thread::sleep(Duration::from_micros(random.u64(0..30_000)));
         server.kill();
@@ -85,7 +85,7 @@ fn killed_while_it_writes_a_snapshot() {
     assert!(Server::start_with(&data, "127.0.0.1:0", &flags).stop().success());
     // Four closed segments make a snapshot due: the first one soon after the load has begun.
     lengthen_the_log(&data, (4 * 8 - 2) << 20);
-    cycles(&mut trial, dial(1, 30), &flags, |server, _| {
+    cycles(&mut trial, times(1, 30), &flags, |server, _| {
         let begun = Instant::now();
         // It takes some milliseconds: whoever slept between two looks would miss most of them.
         while !is_writing_a_snapshot(&data) {
@@ -139,7 +139,7 @@ fn each_role_killed_alone() {
         let before = load.progress.accepted();
         wait_until("orders are placed", || load.progress.accepted() > before + 20);
     };
-    for _ in 0..dial(1, 20) {
+    for _ in 0..times(1, 20) {
         for part in Part::ALL {
             is_selling(&load);
             shop.kill(part);

@@ -3,7 +3,7 @@
 
 use crate::support::control_group::ControlGroup;
 use crate::support::{Server, doorbuster_after, wait_until};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, times};
 use crate::witness::Witness;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -22,7 +22,7 @@ fn the_kernel_ends_a_server_that_needs_too_much_memory() {
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
     let witness = Witness::send(server.http, &data, "witness");
-    for _ in 0..dial(1, 20) {
+    for _ in 0..times(1, 20) {
         trial.until_sold(&load, Instant::now());
         group.limit_memory();
         let mut ended = None;

@@ -3,7 +3,7 @@
 //! leave new buyers come in again.
 
 use crate::support::{Server, doorbuster_after};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Sighting, Witness};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -35,7 +35,7 @@ fn strangers_take_all_descriptors() {
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
     let witness = Witness::send(server.http, &data, "witness");
-    for _ in 0..dial(1, 10) {
+    for _ in 0..times(1, 10) {
         trial.until_sold(&load, Instant::now());
         let strangers = strangers(server.http);
         let begun = Instant::now();

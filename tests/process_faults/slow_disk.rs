@@ -5,7 +5,7 @@ use crate::support::control_group::ControlGroup;
 use crate::support::disk::Disk;
 use crate::support::stored::Stored;
 use crate::support::{Server, doorbuster_after};
-use crate::trial::{Trial, dial};
+use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Sighting, Witness};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn a_slow_disk_makes_answers_slow_and_none_false() {
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
     let witness = Witness::send(server.http, &data, "witness");
-    for writes in (0..dial(1, 5)).flat_map(|_| SLOW) {
+    for writes in (0..times(1, 5)).flat_map(|_| SLOW) {
         trial.until_sold(&load, Instant::now());
         group.limit_writes(&disk.device(), Some(writes));
         let (begun, before) = (Instant::now(), load.progress.accepted());

@@ -36,6 +36,13 @@ pub(crate) fn dial<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
+/// How often something is done; in the long form `DOORBUSTER_FAULTS_TIMES=N` multiplies it.
+pub(crate) fn times(short: u32, long: u32) -> u32 {
+    let factor = std::env::var("DOORBUSTER_FAULTS_TIMES");
+    let factor: u32 = factor.map_or(1, |text| text.parse().expect("a number of times"));
+    dial(short, long * factor)
+}
+
 /// A run.
 pub(crate) struct Trial {
     home: TempDir,
@@ -210,7 +217,7 @@ impl Trial {
     fn line(&self) -> String {
         let refused: Vec<_> =
             self.refused.iter().map(|(what, times)| format!("{what} {times}")).collect();
-        let recovery = self.recovery.map(|recovery| format!("{:.2}", recovery.as_secs_f64()));
+        let recovery = self.recovery.map(|recovery| format!("{:.2} s", recovery.as_secs_f64()));
         let verdict = match &self.skipped {
             Some(why) => format!("skipped: {why}"),
             None if self.is_settled && !std::thread::panicking() => "held".to_owned(),
