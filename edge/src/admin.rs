@@ -23,6 +23,8 @@ use tokio::sync::{Semaphore, watch};
 
 /// Connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 64;
+/// The pause after a failed accept (out of file descriptors, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How long headers may take, and a connection may rest.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The content type of the Prometheus text that `prometheus-client` writes.
@@ -89,7 +91,10 @@ async fn serve(
             biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return Ok(()),
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 let pages = pages.clone();
                 tokio::spawn(async move {
                     let answer = service_fn(|request| {
@@ -99,7 +104,7 @@ async fn serve(
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(HEADER_TIMEOUT)
-                        .max_buf_size(crate::config::READ_BUFFER_BYTES_MAX)
+                        .max_buf_size(crate::framing::HEAD_BYTES_MAX)
                         .serve_connection(TokioIo::new(stream), answer);
                     // A connection that breaks concerns only its client.
                     let _ = connection.await;

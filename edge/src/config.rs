@@ -2,13 +2,12 @@
 
 use crate::token::TokenRules;
 use doorbuster_protocol::handshake::PreSharedKey;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Headers of one request, past which it is answered 431.
-pub(crate) const HEADERS_MAX: usize = 64;
-/// Bytes that one connection buffers while it reads; a longer head is answered 431.
-pub(crate) const READ_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// How long a body may arrive as slowly as it likes.
+pub const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// The configuration of an [`Edge`](crate::Edge).
 #[derive(Clone, Debug)]
@@ -30,20 +29,32 @@ pub struct EdgeConfig {
     /// likes. The address is the connection's, and of IPv6 its first 64 bits. Behind a proxy that
     /// is the proxy's own, so this is for edges that clients reach directly.
     pub anonymous_rate_limit: Option<RateLimit>,
+    /// How often one client address may come with tokens that turn out to be none; `None`: as often
+    /// as it likes. Past it, tokens that were not seen before are not looked at.
+    pub bad_token_rate_limit: Option<RateLimit>,
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,
     /// Requests of one thread that one core has not answered; past it `overloaded`.
     pub in_flight_per_core_max: usize,
-    /// Open connections of one thread; past it a connection is answered 503 and closed.
+    /// Open connections of one thread, as far as descriptors go. Past it those that have rested
+    /// longest are let go; when none rests, a new connection is answered 503 and closed.
     pub connections_per_thread_max: usize,
+    /// Open connections of one client address; past it a connection is answered 429 and closed.
+    pub connections_per_address: AddressLimit,
+    /// Descriptors that the rest of the process needs.
+    pub descriptors_reserved: usize,
     /// Bytes of a body.
     pub body_bytes_max: usize,
     /// From the end of a request's headers to the end of its body.
     pub body_timeout: Duration,
+    /// Bytes per second of a body, after its first [`BODY_GRACE`], if there is a least.
+    pub body_rate_min: Option<NonZeroU32>,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Duration,
-    /// How long a connection may rest between requests, or not take its answer.
+    /// How long a connection may rest between requests.
     pub idle_timeout: Duration,
+    /// How long a client may leave an answer in its way that the socket cannot take.
+    pub write_timeout: Duration,
     /// How long a stop waits for requests in flight.
     pub drain_timeout: Duration,
 }
@@ -65,14 +76,48 @@ impl EdgeConfig {
             tokens: tokens.into(),
             rate_limit: None,
             anonymous_rate_limit: None,
+            bad_token_rate_limit: None,
             order_timeout: Duration::from_secs(2),
             in_flight_per_core_max: 8_192,
             connections_per_thread_max: 16_384,
+            connections_per_address: AddressLimit::Auto,
+            descriptors_reserved: 256,
             body_bytes_max: 64 * 1024,
             body_timeout: Duration::from_secs(5),
+            body_rate_min: NonZeroU32::new(1_024),
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How many connections one client address may have open. The address is the connection's, and of
+/// IPv6 its first 64 bits; behind a proxy it is the proxy's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressLimit {
+    /// [`Self::AUTO`], and any number for this machine's own addresses: a proxy beside the edge, or
+    /// a load generator.
+    Auto,
+    /// So many, wherever they come from.
+    Each(u32),
+    /// Any number.
+    Off,
+}
+
+impl AddressLimit {
+    /// Enough for a few hundred shoppers behind one address of their network, and few of all the
+    /// connections that an edge has.
+    pub const AUTO: u32 = 1_024;
+
+    /// The bound for `address`.
+    pub(crate) fn of(self, address: IpAddr) -> Option<u32> {
+        match self {
+            Self::Auto if address.to_canonical().is_loopback() => None,
+            Self::Auto => Some(Self::AUTO),
+            Self::Each(most) => Some(most),
+            Self::Off => None,
         }
     }
 }

@@ -1,28 +1,40 @@
-//! One HTTP connection: its socket, its times, its end.
+//! One HTTP connection: its times, its end.
 //!
 //! hyper's own header timeout makes a new timer for each request and does not tell a connection
 //! that rests from one that dawdles over its headers. So the socket is watched here: the first byte
 //! after a rest starts the time for headers, the end of an answer starts the time for resting, and
 //! both share the connection's one [`Alarm`] with the requests' own deadlines.
+//!
+//! A connection without a request is a socket and a few words: hyper and its buffers come with the
+//! first whole head, and go when there was nothing to do for [`BUFFERS_KEPT`].
 
+use crate::addresses::Seat;
 use crate::alarm::Alarm;
-use crate::config::READ_BUFFER_BYTES_MAX;
+use crate::farewell;
+use crate::framing::{HEAD_BYTES_MAX, Refusal};
 use crate::metrics::Rejected;
+use crate::refusal;
+use crate::router::Resource;
 use crate::service;
+use crate::wire::{Arrived, Wire};
 use crate::worker::Worker;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+/// How long a connection that rests keeps its buffers.
+const BUFFERS_KEPT: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +45,8 @@ enum Phase {
     Heading(Instant),
     /// Waiting for an answer; the request watches its own deadlines.
     Served,
+    /// It has had its last answer.
+    Leaving,
 }
 
 /// What a connection's socket, its requests and its thread share.
@@ -41,47 +55,78 @@ pub(crate) struct ConnectionState {
     pub(crate) alarm: Alarm,
     /// Who is at the other end.
     pub(crate) peer: IpAddr,
+    wire: RefCell<Wire>,
     phase: Cell<Phase>,
-    /// Whether it ever had a request.
-    is_used: Cell<bool>,
+    /// Requests that have been answered.
+    answered: Cell<u64>,
     is_stopping: Cell<bool>,
+    is_let_go: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Its place among those of its address.
+    _seat: Seat,
 }
 
 impl ConnectionState {
-    pub(crate) fn new(worker: &Worker, peer: IpAddr) -> Self {
+    pub(crate) fn new(worker: &Worker, stream: TcpStream, peer: IpAddr, seat: Seat) -> Self {
         Self {
             peer,
             alarm: Alarm::new(worker.config.idle_timeout),
+            wire: RefCell::new(Wire::new(stream)),
             phase: Cell::new(Phase::Resting(Instant::now())),
-            is_used: Cell::new(false),
+            answered: Cell::new(0),
             is_stopping: Cell::new(false),
+            is_let_go: Cell::new(false),
             waker: RefCell::new(None),
+            _seat: seat,
         }
     }
 
     /// The headers of a request are complete.
     pub(crate) fn request_begins(&self) {
         self.phase.set(Phase::Served);
-        self.is_used.set(true);
     }
 
     /// Its answer is ready to be written.
     pub(crate) fn request_ends(&self) {
-        self.phase.set(Phase::Resting(Instant::now()));
+        self.answered.set(self.answered.get() + 1);
+        let now = Instant::now();
+        let is_in_head = self.wire.borrow().is_in_head();
+        self.phase.set(if is_in_head { Phase::Heading(now) } else { Phase::Resting(now) });
+    }
+
+    /// Why its bytes are not read any further.
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        self.wire.borrow().refused()
     }
 
     /// Asks it to end after the request that it is in.
     pub(crate) fn stop(&self) {
         self.is_stopping.set(true);
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
+        self.wake();
+    }
+
+    /// Since when it has had nothing to be answered; `None` while it has.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Resting(since) | Phase::Heading(since) if !self.is_let_go.get() => Some(since),
+            _ => None,
         }
     }
 
-    fn bytes_arrived(&self) {
-        if let Phase::Resting(_) = self.phase.get() {
-            self.phase.set(Phase::Heading(Instant::now()));
+    /// Whether it was told to go.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.is_let_go.get()
+    }
+
+    /// Ends it, to make room for another.
+    pub(crate) fn let_go(&self) {
+        self.is_let_go.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
         }
     }
 
@@ -91,100 +136,215 @@ impl ConnectionState {
             *waker = Some(context.waker().clone());
         }
     }
+
+    fn note_news(&self, wire: &mut Wire) {
+        if wire.take_news()
+            && let Phase::Resting(_) = self.phase.get()
+        {
+            self.phase.set(Phase::Heading(Instant::now()));
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.wire.borrow().is_quiet(self.answered.get())
+    }
+}
+
+/// How a part of a connection's life ended.
+enum Next {
+    /// A whole head has come.
+    Serve,
+    /// There is nothing to do for now.
+    Rest,
+    /// What came is no request.
+    Refuse(Refusal),
+    /// hyper is done with it.
+    Close,
+    /// It ends without another word.
+    End,
 }
 
 /// Serves a connection until it ends. Never panics on what a client sends.
-pub(crate) async fn serve(stream: TcpStream, state: Rc<ConnectionState>, worker: Rc<Worker>) {
-    let socket = TokioIo::new(Socket { stream, state: Rc::clone(&state) });
-    let answering = Rc::clone(&worker);
-    let shared = Rc::clone(&state);
+pub(crate) async fn serve(state: Rc<ConnectionState>, worker: Rc<Worker>) {
+    let mut next = Next::Rest;
+    loop {
+        next = match next {
+            Next::Rest => poll_fn(|context| rest(&state, &worker, context)).await,
+            Next::Serve => converse(&state, &worker).await,
+            Next::Refuse(refusal) => {
+                state.phase.set(Phase::Leaving);
+                worker.metrics.rejected(Rejected::Malformed);
+                worker.metrics.request(Resource::Unknown.route(), refusal.status());
+                let answer =
+                    farewell::answer(refusal::of_framing(refusal), &worker.request_ids.fresh());
+                farewell::say(&state.wire, &answer, worker.config.write_timeout).await;
+                return;
+            }
+            Next::Close => {
+                // Whoever was answered in the middle of a body has more of it on the way.
+                if state.wire.borrow().is_in_body() {
+                    state.phase.set(Phase::Leaving);
+                    farewell::linger(&state.wire).await;
+                }
+                return;
+            }
+            Next::End => return,
+        }
+    }
+}
+
+/// Waits for a request, with nothing but the socket.
+fn rest(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) -> Poll<Next> {
+    state.keep_waker(context);
+    if state.is_let_go.get() {
+        return Poll::Ready(Next::End);
+    }
+    {
+        let mut wire = state.wire.borrow_mut();
+        let arrived = wire.poll_head(context);
+        state.note_news(&mut wire);
+        match arrived {
+            Poll::Ready(Arrived::Head) => return Poll::Ready(Next::Serve),
+            Poll::Ready(Arrived::Refused(refusal)) => return Poll::Ready(Next::Refuse(refusal)),
+            Poll::Ready(Arrived::End) => return Poll::Ready(Next::End),
+            Poll::Pending => {}
+        }
+    }
+    let deadline = match state.phase.get() {
+        Phase::Heading(since) => since + worker.config.header_timeout,
+        // Nobody waits for an answer when the thread stops.
+        Phase::Resting(_) if state.is_stopping.get() => return Poll::Ready(Next::End),
+        Phase::Resting(since) => since + worker.config.idle_timeout,
+        Phase::Served | Phase::Leaving => return Poll::Ready(Next::End),
+    };
+    ready!(state.alarm.poll(context, deadline));
+    if let Phase::Heading(_) = state.phase.get() {
+        worker.metrics.rejected(Rejected::SlowHeaders);
+    }
+    Poll::Ready(Next::End)
+}
+
+/// Has hyper read requests and write answers for as long as there are any.
+async fn converse(state: &Rc<ConnectionState>, worker: &Rc<Worker>) -> Next {
+    let (answering, shared) = (Rc::clone(worker), Rc::clone(state));
     let answer = service_fn(move |request| {
         service::answer(Rc::clone(&answering), Rc::clone(&shared), request)
     });
-    // `pipeline_flush` stays off: it keeps an answer back while bytes of a next request wait, and
-    // loses it when they turn out to be none.
+    let mut is_told = state.is_stopping.get();
+    // `pipeline_flush` stays off: it keeps an answer back while bytes of a next request wait.
     // A client may say that it has no more requests and still wait for its answers (RFC 9112 §9.6):
     // an order that was sent whole is answered.
     let connection = http1::Builder::new()
         .half_close(true)
+        .keep_alive(!is_told)
         .header_read_timeout(None)
-        .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .serve_connection(socket, answer);
-    let mut connection = pin!(connection);
-    let mut is_told = false;
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(Socket(Rc::clone(state))), answer);
+    let mut connection = Box::pin(connection);
     poll_fn(|context| {
         state.keep_waker(context);
+        if state.is_let_go.get() && !matches!(state.phase.get(), Phase::Served) {
+            return Poll::Ready(Next::End);
+        }
         if state.is_stopping.get() && !is_told {
+            if state.is_quiet() {
+                return Poll::Ready(Next::Rest);
+            }
             is_told = true;
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(end) = connection.as_mut().poll(context) {
-            if end.is_err_and(|error| error.is_parse()) {
+            if let Err(error) = &end
+                && error.is_parse()
+            {
+                tracing::error!(%error, "hyper refuses what has passed: please report this");
                 worker.metrics.rejected(Rejected::Malformed);
             }
-            return Poll::Ready(());
+            return Poll::Ready(Next::Close);
         }
-        let deadline = match state.phase.get() {
-            Phase::Served => return Poll::Pending,
-            // A connection that was never used has nobody to answer when its thread stops.
-            Phase::Resting(_) if is_told && !state.is_used.get() => return Poll::Ready(()),
-            Phase::Resting(since) => since + worker.config.idle_timeout,
-            Phase::Heading(since) => since + worker.config.header_timeout,
-        };
-        if state.alarm.poll(context, deadline).is_pending() {
-            return Poll::Pending;
-        }
-        if let Phase::Heading(_) = state.phase.get() {
-            worker.metrics.rejected(Rejected::SlowHeaders);
-        }
-        Poll::Ready(())
+        watch(state, worker, context)
     })
-    .await;
+    .await
 }
 
-/// A socket that tells its connection when bytes arrive.
-struct Socket {
-    stream: TcpStream,
-    state: Rc<ConnectionState>,
+/// Looks after the times of a connection whose requests hyper has taken as far as it can.
+fn watch(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) -> Poll<Next> {
+    let (is_quiet, refused, blocked) = {
+        let wire = state.wire.borrow();
+        (wire.is_quiet(state.answered.get()), wire.refused(), wire.blocked_since())
+    };
+    if let Some(refusal) = refused
+        && is_quiet
+    {
+        return Poll::Ready(Next::Refuse(refusal));
+    }
+    if let Some(since) = blocked
+        && state.alarm.poll(context, since + worker.config.write_timeout).is_ready()
+    {
+        worker.metrics.rejected(Rejected::SlowReader);
+        // What it did not take is not kept for it.
+        farewell::reset_on_close(&state.wire);
+        return Poll::Ready(Next::End);
+    }
+    match state.phase.get() {
+        Phase::Served | Phase::Leaving => Poll::Pending,
+        Phase::Heading(since) => {
+            ready!(state.alarm.poll(context, since + worker.config.header_timeout));
+            worker.metrics.rejected(Rejected::SlowHeaders);
+            Poll::Ready(Next::End)
+        }
+        Phase::Resting(since) if is_quiet => {
+            let kept = BUFFERS_KEPT.min(worker.config.idle_timeout);
+            ready!(state.alarm.poll(context, since + kept));
+            Poll::Ready(Next::Rest)
+        }
+        Phase::Resting(since) => {
+            ready!(state.alarm.poll(context, since + worker.config.idle_timeout));
+            Poll::Ready(Next::End)
+        }
+    }
 }
+
+/// The connection's socket, as hyper sees it.
+struct Socket(Rc<ConnectionState>);
 
 impl AsyncRead for Socket {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.state.bytes_arrived();
-        }
+        let mut wire = self.0.wire.borrow_mut();
+        let polled = wire.poll_read(context, buffer);
+        self.0.note_news(&mut wire);
         polled
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.0.wire.borrow_mut().poll_write(context, &[IoSlice::new(bytes)])
     }
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.0.wire.borrow_mut().poll_write(context, slices)
     }
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.0.wire.borrow().stream().is_write_vectored()
     }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    /// hyper calls this when it has nothing more to write.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.wire.borrow_mut().all_is_written();
+        Poll::Ready(Ok(()))
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.wire.borrow_mut().poll_shutdown(context)
     }
 }

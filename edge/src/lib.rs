@@ -8,7 +8,14 @@
 //! |---|---|
 //! | [`config`] | what an edge is told: addresses, secrets, bounds, times |
 //! | [`server`] | threads, listeners, start and stop |
-//! | `connection` | one HTTP connection: its socket, its times, its end |
+//! | `connection` | one HTTP connection: its times, its end |
+//! | `wire` | its socket, with an eye on what comes in |
+//! | [`framing`] | which bytes are requests that can be read in one way only |
+//! | `admission` | who gets a connection, who has to go for it |
+//! | `farewell` | last answers, given without hyper |
+//! | `connections` | the open connections of a thread, and who has to go |
+//! | `addresses` | how many connections each client address has |
+//! | `descriptors` | how many connections the process has descriptors for |
 //! | `worker` | what one thread has |
 //! | `service` | from a request to its answer |
 //! | `router` | which resource a path names, which methods it takes |
@@ -27,15 +34,21 @@
 
 pub mod admin;
 pub mod config;
+pub mod framing;
 pub mod metrics;
 pub mod server;
 pub mod time;
 pub mod token;
 
+mod addresses;
+mod admission;
 mod alarm;
 mod body;
 mod connection;
+mod connections;
+mod descriptors;
 mod engine_link;
+mod farewell;
 mod handlers;
 mod json;
 mod middleware;
@@ -44,10 +57,11 @@ mod refusal;
 mod render;
 mod router;
 mod service;
+mod wire;
 mod worker;
 
 pub use admin::{Admin, AdminPages};
-pub use config::{EdgeConfig, RateLimit, RateLimitError};
+pub use config::{AddressLimit, EdgeConfig, RateLimit, RateLimitError};
 pub use metrics::{EdgeMetrics, EdgeSnapshot};
 pub use server::{Edge, EdgeError};
 pub use token::{PublicKey, SignatureAlgorithm, TokenKey, TokenRules, TokenSecret};

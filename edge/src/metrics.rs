@@ -12,8 +12,10 @@ const DURATION_BOUNDS_US: [u64; 14] = [
     1_000_000, 2_500_000,
 ];
 /// Statuses that are counted; the last slot takes every other.
-const STATUSES: [u16; 19] =
-    [200, 201, 202, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 431, 500, 503, 0];
+const STATUSES: [u16; 21] = [
+    200, 201, 202, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 422, 429, 431, 500, 503,
+    505, 0,
+];
 /// Cores whose requests in flight are shown.
 const CORES_MAX: usize = doorbuster_protocol::limits::CORES_MAX as usize;
 
@@ -55,23 +57,35 @@ pub(crate) enum Rejected {
     Unavailable,
     /// The thread has too many connections.
     Connections,
-    /// What came in is no HTTP.
+    /// The client's address has too many connections.
+    AddressConnections,
+    /// A connection that rested went to make room for another.
+    LetGo,
+    /// Too many tokens came from the client's address that were none.
+    BadTokens,
+    /// What came in is no HTTP, or could be read in two ways.
     Malformed,
     /// The headers did not arrive in time.
     SlowHeaders,
     /// The body did not arrive in time.
     SlowBody,
+    /// The answer was not taken in time.
+    SlowReader,
 }
 
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 12] = [
     "sold-out",
     "rate-limited",
     "overloaded",
     "unavailable",
     "connections",
+    "address-connections",
+    "let-go",
+    "bad-tokens",
     "malformed",
     "slow-headers",
     "slow-body",
+    "slow-reader",
 ];
 
 /// The counters of one thread.
@@ -132,7 +146,11 @@ impl ThreadMetrics {
     }
 
     pub(crate) fn rejected(&self, reason: Rejected) {
-        self.rejected[reason as usize].fetch_add(1, Relaxed);
+        self.rejected_many(reason, 1);
+    }
+
+    pub(crate) fn rejected_many(&self, reason: Rejected, count: usize) {
+        self.rejected[reason as usize].fetch_add(count as u64, Relaxed);
     }
 
     pub(crate) fn set_connections(&self, open: usize) {
@@ -282,7 +300,7 @@ mod tests {
             thread.order_took(Duration::from_micros(100));
             thread.order_took(Duration::from_micros(101));
             thread.order_took(Duration::from_secs(60));
-            thread.rejected(Rejected::SlowBody);
+            thread.rejected(Rejected::SlowReader);
             thread.set_connections(3);
             assert!(!metrics.is_ready());
             thread.set_engine(true, [4, 5].into_iter());
@@ -309,7 +327,7 @@ mod tests {
         assert_eq!(histogram.buckets.last(), Some(&2));
         assert!((histogram.sum_seconds - 120.000_402).abs() < 1e-9);
         assert_eq!(seen.in_flight, [8, 10]);
-        assert_eq!(seen.rejected.last(), Some(&("slow-body", 2)));
+        assert_eq!(seen.rejected.last(), Some(&("slow-reader", 2)));
         assert_eq!(seen.connections, 6);
     }
 }

@@ -9,7 +9,7 @@ use doorbuster_protocol::Timestamp;
 use doorbuster_protocol::outcome::OrderStatus;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -43,6 +43,7 @@ pub(crate) enum Code {
     CurrencyFixed,
     SaleEnded,
     BodyTooLarge,
+    PathTooLong,
     UnsupportedMediaType,
     IdempotencyMismatch,
     Unsupported,
@@ -52,11 +53,12 @@ pub(crate) enum Code {
     Overloaded,
     Unavailable,
     Timeout,
+    HttpVersion,
 }
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -75,6 +77,7 @@ impl Code {
         Self::CurrencyFixed,
         Self::SaleEnded,
         Self::BodyTooLarge,
+        Self::PathTooLong,
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
         Self::Unsupported,
@@ -84,6 +87,7 @@ impl Code {
         Self::Overloaded,
         Self::Unavailable,
         Self::Timeout,
+        Self::HttpVersion,
     ];
 
     /// Its name, its status, its title.
@@ -111,6 +115,7 @@ impl Code {
             Self::CurrencyFixed => ("currency-fixed", 409, "The currency cannot change"),
             Self::SaleEnded => ("sale-ended", 410, "The sale is over"),
             Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
+            Self::PathTooLong => ("path-too-long", 414, "The path is too long"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", 415, "The body is not of a type that is taken here")
             }
@@ -124,6 +129,7 @@ impl Code {
             Self::Overloaded => ("overloaded", 503, "Too busy to take this now"),
             Self::Unavailable => ("unavailable", 503, "Not available now"),
             Self::Timeout => ("timeout", 503, "The answer did not come in time"),
+            Self::HttpVersion => ("http-version", 505, "This version of HTTP is not spoken here"),
         }
     }
 
@@ -199,7 +205,14 @@ impl Problem {
         field: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { field: Some(field.into()), ..Self::new(Code::InvalidRequest, detail) }
+        Self::new(Code::InvalidRequest, detail).about(field)
+    }
+
+    /// Because of one field, header, or part of the request.
+    #[must_use]
+    pub(crate) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
     }
 
     /// With a member of its own.
@@ -270,7 +283,12 @@ impl Problem {
     pub(crate) fn into_response(self, request: &str) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::from(self.document(request))));
         *response.status_mut() = self.code.status();
-        let headers = response.headers_mut();
+        self.put_headers(response.headers_mut());
+        response
+    }
+
+    /// The headers that go with it.
+    pub(crate) fn put_headers(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -290,7 +308,6 @@ impl Problem {
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each refusal of the engine, of the way to it, and of the store says to a client.
 
 use crate::config::RateLimit;
+use crate::framing::Refusal;
 use crate::problem::{Code, Extra, Problem};
 use doorbuster_client::ClientError;
 use doorbuster_persistence::StoreError;
@@ -158,6 +159,39 @@ pub(crate) fn sold_out() -> Problem {
         "Nothing is left of this product. Units that are given back may come on sale again; send \
          `waitlist: true` to queue up where there is a waitlist",
     )
+}
+
+/// The bytes can be read in more ways than one, or in none.
+pub(crate) fn of_framing(refusal: Refusal) -> Problem {
+    let code = match refusal.status() {
+        414 => Code::PathTooLong,
+        431 => Code::HeadersTooLarge,
+        505 => Code::HttpVersion,
+        _ => Code::InvalidRequest,
+    };
+    Problem::new(code, refusal.detail()).about(refusal.field()).closing()
+}
+
+/// The thread has as many connections as it may have, and none that rests.
+pub(crate) fn too_many_connections() -> Problem {
+    overloaded("Too many connections are open. Try again, or reuse one").closing()
+}
+
+/// The client's address has as many connections as it may have.
+pub(crate) fn too_many_of_address(most: u32) -> Problem {
+    let detail = format!(
+        "This address has {most} connections open, the most that one may have. Reuse them, or close \
+         some"
+    );
+    Problem::new(Code::RateLimited, detail).retry_after(BUSY_RETRY_SECONDS).closing()
+}
+
+/// Too many tokens came from the address that were none; one that may be good is looked at again
+/// in `wait_us`.
+pub(crate) fn too_many_bad_tokens(limit: RateLimit, wait_us: u64) -> Problem {
+    let detail = "Too many tokens came from this address that are not valid, and new ones are not \
+                  looked at for now. Wait for the seconds of Retry-After and try again";
+    Problem::new(Code::RateLimited, detail).used_up(limit.burst(), whole_seconds(wait_us))
 }
 
 /// The source has used up its rate limit, and may ask again in `wait_us`.

@@ -1,27 +1,38 @@
 //! The threads of an edge: each with a listener, a runtime, a worker; started and stopped together.
 
+use crate::addresses::Addresses;
 use crate::config::EdgeConfig;
-use crate::connection::{self, ConnectionState};
-use crate::metrics::{EdgeMetrics, Rejected};
+use crate::metrics::EdgeMetrics;
 use crate::middleware::rate_limit::RateLimits;
 use crate::token::{TokenError, Verifier};
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
+use crate::{admission, descriptors};
 use doorbuster_persistence::Store;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 /// Connections that wait to be accepted, per listener.
 const BACKLOG: i32 = 4_096;
-/// The pause after a failed accept (out of file descriptors, mostly).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// When the kernel asks whether a silent client is still there, how often, and how many times: one
+/// that vanished is found after a minute.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
+/// How long sent bytes may stay unacknowledged, or the client's window shut, also after the
+/// connection was closed here.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+/// Bytes that the kernel keeps of answers that a client does not take. It doubles the number, and
+/// keeps a fixed buffer from growing to megabytes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Why an edge did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -83,16 +94,18 @@ impl Edge {
         let mut edge = Self { address, metrics, stop, threads: Vec::new() };
         let shared = Shared {
             rate_limits: Arc::new(RateLimits::new(&config)),
+            addresses: Addresses::new(config.connections_per_address),
+            connections_max: descriptors::connections_per_thread(&config),
             config: Arc::new(config),
             store,
-            metrics: Arc::clone(&edge.metrics),
-            stopping,
+            edge: Arc::clone(&edge.metrics),
         };
+        let start = Start { shared, stopping };
         for (thread, listener) in listeners.into_iter().enumerate() {
-            let shared = shared.clone();
+            let start = start.clone();
             let handle = std::thread::Builder::new()
                 .name(format!("edge-{thread}"))
-                .spawn(move || shared.run(thread, listener))
+                .spawn(move || start.run(thread, listener))
                 .map_err(EdgeError::Thread)?;
             edge.threads.push(handle);
         }
@@ -132,17 +145,14 @@ impl Edge {
     }
 }
 
-/// What every thread is started with.
+/// What a thread is started with.
 #[derive(Clone)]
-struct Shared {
-    config: Arc<EdgeConfig>,
-    store: Arc<dyn Store>,
-    metrics: Arc<EdgeMetrics>,
-    rate_limits: Arc<RateLimits>,
+struct Start {
+    shared: Shared,
     stopping: watch::Receiver<bool>,
 }
 
-impl Shared {
+impl Start {
     fn run(self, thread: usize, listener: StdTcpListener) -> Result<(), EdgeError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -157,70 +167,27 @@ impl Shared {
         getrandom::fill(&mut prefix)
             .map_err(|error| EdgeError::Thread(io::Error::other(error.to_string())))?;
         let prefix = u64::from_le_bytes(prefix);
-        let drain_timeout = self.config.drain_timeout;
-        let worker =
-            Worker::new(self.config, self.store, self.metrics, self.rate_limits, thread, prefix)?;
-        let worker = Rc::new(worker);
+        let worker = Rc::new(Worker::new(self.shared, thread, prefix)?);
         loop {
             tokio::select! {
                 biased;
                 // An edge that was dropped without a stop stops as well.
                 _ = self.stopping.wait_for(|is_stopping| *is_stopping) => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => accept(&worker, stream, peer.ip()),
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
+                    Ok((stream, peer)) => admission::admit(&worker, stream, peer.ip()),
+                    Err(error) => admission::not_accepted(&worker, &error).await,
                 },
             }
         }
         drop(listener);
         worker.is_stopping.set(true);
+        let drain_timeout = worker.config.drain_timeout;
         if tokio::time::timeout(drain_timeout, worker.connections.drain()).await.is_err() {
             let open = worker.connections.len();
             tracing::warn!(open, "connections did not end in time and are closed");
         }
         Ok(())
     }
-}
-
-fn accept(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
-    if worker.connections.len() >= worker.config.connections_per_thread_max {
-        worker.metrics.rejected(Rejected::Connections);
-        turn_away(&stream);
-        return;
-    }
-    // Without this a small answer may wait for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection ended before it began");
-        return;
-    }
-    let state = Rc::new(ConnectionState::new(worker, peer));
-    let number = worker.connections.add(Rc::clone(&state));
-    worker.metrics.set_connections(worker.connections.len());
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        connection::serve(stream, state, Rc::clone(&worker)).await;
-        worker.connections.remove(number);
-        worker.metrics.set_connections(worker.connections.len());
-    });
-}
-
-/// Says that there are too many connections, as far as the socket takes it at once.
-fn turn_away(stream: &TcpStream) {
-    const BODY: &str = concat!(
-        r#"{"type":"urn:doorbuster:problem:overloaded","title":"Too busy to take this now","#,
-        r#""status":503,"detail":"Too many connections are open. Try again, or reuse one","#,
-        r#""code":"overloaded","requestId":""}"#
-    );
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
-    // The client finds a closed connection if this does not fit; there is nobody to tell.
-    let _ = SockRef::from(stream).send(answer.as_bytes());
 }
 
 /// One listening socket per thread on one address; the kernel spreads connections over them.
@@ -237,6 +204,7 @@ fn listen(address: SocketAddr, threads: usize) -> io::Result<Vec<StdTcpListener>
         let socket = socket(address)?;
         socket.set_reuse_port(true)?;
         socket.bind(&bound.into())?;
+        inherit(&socket)?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         let listener = StdTcpListener::from(socket);
@@ -246,8 +214,39 @@ fn listen(address: SocketAddr, threads: usize) -> io::Result<Vec<StdTcpListener>
     Ok(listeners)
 }
 
+/// Sets what every connection takes over from its listener, without a call for each.
+fn inherit(listener: &Socket) -> io::Result<()> {
+    // Without this a small answer may wait for the acknowledgement of the one before.
+    listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_keepalive(&KEEPALIVE)?;
+    listener.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    listener.set_send_buffer_size(SEND_BUFFER_BYTES)
+}
+
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn connections_take_over_what_their_listener_was_told() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
+        assert_eq!(accepted.send_buffer_size().unwrap(), 2 * SEND_BUFFER_BYTES);
+    }
 }

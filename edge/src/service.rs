@@ -1,7 +1,6 @@
 //! From a request to its answer: id, route, handler, headers, counters.
 
 use crate::body;
-use crate::config::HEADERS_MAX;
 use crate::connection::ConnectionState;
 use crate::handlers::{health, orders, products};
 use crate::metrics::{OrderResult, OrderType, Rejected};
@@ -17,10 +16,10 @@ use doorbuster_persistence::StoreError;
 use doorbuster_protocol::command::{Ask, Request as EngineRequest};
 use doorbuster_protocol::{OrderId, Outcome, PartitionId, ProductId, Timestamp};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -73,9 +72,17 @@ impl Call<'_> {
 
     /// Who asks: an administrator, or a buyer who does not ask too often. Each request asks once.
     pub(crate) fn identify(&self) -> Result<Identity, Problem> {
-        let identity = self.worker.authentication.identify(self.headers(), self.now)?;
+        let (limits, peer) = (&self.worker.rate_limits, self.connection.peer);
+        let identity = self.worker.authentication.identify(
+            self.headers(),
+            self.now,
+            || {
+                let admission = limits.admit_new_token(peer, self.started.into_std());
+                admission.inspect_err(|_| self.worker.metrics.rejected(Rejected::BadTokens))
+            },
+            || limits.token_was_bad(peer, self.started.into_std()),
+        )?;
         if !identity.admin {
-            let limits = &self.worker.rate_limits;
             self.limited(limits.admit_buyer(identity.buyer, self.started.into_std()))?;
         }
         Ok(identity)
@@ -94,10 +101,34 @@ impl Call<'_> {
     /// The JSON body, as bytes within bounds.
     pub(crate) async fn json_body(&self) -> Result<Bytes, Problem> {
         body::require_json(self.headers())?;
+        self.whole_body().await
+    }
+
+    /// Takes in a body that counts for nothing: what is not sent whole is not done.
+    pub(crate) async fn no_body(&self) -> Result<(), Problem> {
+        self.whole_body().await.map(drop)
+    }
+
+    async fn whole_body(&self) -> Result<Bytes, Problem> {
         let Some(incoming) = self.body.take() else { return Ok(Bytes::new()) };
+        if incoming.is_end_stream() {
+            return Ok(Bytes::new());
+        }
         let body = body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await;
         self.body_took.set(self.started.elapsed());
-        body
+        let metrics = &self.worker.metrics;
+        body.map_err(|problem| match self.connection.refused() {
+            Some(refusal) => {
+                metrics.rejected(Rejected::Malformed);
+                refusal::of_framing(refusal)
+            }
+            None => {
+                if problem.code() == Code::RequestTimeout {
+                    metrics.rejected(Rejected::SlowBody);
+                }
+                problem
+            }
+        })
     }
 
     /// The partition of a product.
@@ -197,9 +228,6 @@ pub(crate) async fn answer(
     let mut response = match outcome {
         Ok(answer) => respond(answer),
         Err(problem) => {
-            if problem.code() == Code::RequestTimeout {
-                worker.metrics.rejected(Rejected::SlowBody);
-            }
             let closes = problem.closes();
             let mut response = problem.into_response(request_id.to_str().unwrap_or_default());
             if !closes && !settle_body(&call).await {
@@ -216,16 +244,14 @@ pub(crate) async fn answer(
 
 /// Takes what is left of a body out of the way. `false`: the connection cannot go on.
 async fn settle_body(call: &Call<'_>) -> bool {
-    match call.body.take() {
-        None => true,
+    if call.headers().contains_key(header::EXPECT) {
         // Asking for a body only to throw it away would be worse than a new connection.
-        Some(_) if call.headers().contains_key(header::EXPECT) => false,
-        Some(rest) => body::discard(rest, &call.connection.alarm, call.worker.body_limits()).await,
+        return call.body.take().is_none();
     }
+    call.no_body().await.is_ok()
 }
 
 async fn handle(call: &Call<'_>, resource: Resource<'_>) -> Result<Answer, Problem> {
-    check_head(call.head)?;
     let action = resource.action(&call.head.method).map_err(refuse_route)?;
     if action.is_anonymous() {
         call.admit_anonymous()?;
@@ -253,46 +279,6 @@ async fn handle(call: &Call<'_>, resource: Resource<'_>) -> Result<Answer, Probl
         Action::Health => Ok(health::health()),
         Action::Ready => health::ready(call.worker.is_ready()),
     }
-}
-
-/// What HTTP demands of a request and hyper leaves to the server.
-fn check_head(head: &Parts) -> Result<(), Problem> {
-    if head.headers.len() > HEADERS_MAX {
-        let detail = format!("A request has {HEADERS_MAX} headers at the most here");
-        return Err(Problem::new(Code::HeadersTooLarge, detail).closing());
-    }
-    let hosts = head.headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
-        let detail = "A request needs exactly one Host header (RFC 9112 §3.2)";
-        return Err(Problem::invalid("Host", detail).closing());
-    }
-    // Whoever stands in front might have looked at the other one.
-    for (name, shown) in
-        [(header::AUTHORIZATION, "Authorization"), (header::CONTENT_TYPE, "Content-Type")]
-    {
-        if head.headers.get_all(name).iter().nth(1).is_some() {
-            let detail = format!("A request has one {shown} header at the most");
-            return Err(Problem::invalid(shown, detail).closing());
-        }
-    }
-    check_coding(&head.headers)
-}
-
-/// Takes bodies that are chunked once and nothing else. hyper reads any coding that ends in chunks
-/// as if it were nothing but chunks, where somebody in front may read it differently.
-fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_plain = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    if is_plain {
-        return Ok(());
-    }
-    let detail =
-        "A body comes with a Content-Length or as `Transfer-Encoding: chunked`, no other way";
-    Err(Problem::invalid("Transfer-Encoding", detail).closing())
 }
 
 fn refuse_route(reason: NoAction) -> Problem {

@@ -5,4 +5,4 @@ pub(crate) mod product;
 mod read;
 mod scalar;
 
-pub(crate) use read::{BodyLimits, discard, read, require_json};
+pub(crate) use read::{BodyLimits, read, require_json};

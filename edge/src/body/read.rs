@@ -1,11 +1,13 @@
 //! Reading a body within a size and a time, both of which a client may try to exceed.
 
 use crate::alarm::{Alarm, Overdue};
+use crate::config::BODY_GRACE;
 use crate::problem::{Code, Problem};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, header};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,6 +18,18 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     /// From the end of the headers to the end of the body.
     pub(crate) timeout: Duration,
+    /// Bytes per second, after the grace.
+    pub(crate) rate_min: Option<NonZeroU32>,
+}
+
+impl BodyLimits {
+    /// When more must have come than the `bytes` that have, after a beginning at `started`.
+    fn deadline(&self, started: Instant, bytes: usize) -> Instant {
+        let in_all = started + self.timeout;
+        let Some(rate) = self.rate_min else { return in_all };
+        let earned = Duration::from_secs_f64(bytes as f64 / f64::from(rate.get()));
+        in_all.min(started + BODY_GRACE + earned)
+    }
 }
 
 /// The whole body. A length that is announced is judged before anything is read; one that is not
@@ -28,10 +42,12 @@ pub(crate) async fn read(
     if body.size_hint().lower() > limits.bytes_max as u64 {
         return Err(too_large(limits));
     }
-    let deadline = Instant::now() + limits.timeout;
+    let started = Instant::now();
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while !body.is_end_stream() {
+        let so_far = more.as_ref().map_or(first.len(), BytesMut::len);
+        let deadline = limits.deadline(started, so_far);
         let frame = match alarm.within(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
@@ -44,9 +60,7 @@ pub(crate) async fn read(
                 .closing());
             }
         };
-        // Trailers count for nothing here.
         let Ok(data) = frame.into_data() else { continue };
-        let so_far = more.as_ref().map_or(first.len(), BytesMut::len);
         if so_far + data.len() > limits.bytes_max {
             return Err(too_large(limits));
         }
@@ -62,12 +76,6 @@ pub(crate) async fn read(
         }
     }
     Ok(more.map_or(first, BytesMut::freeze))
-}
-
-/// Reads a body that nobody wants, so that the connection can go on after an answer that did not
-/// need it. `false`: it cannot.
-pub(crate) async fn discard(body: Incoming, alarm: &Alarm, limits: BodyLimits) -> bool {
-    body.is_end_stream() || read(body, alarm, limits).await.is_ok()
 }
 
 /// Refuses a body that is named as anything but JSON in UTF-8. No name at all passes as JSON.

@@ -133,6 +133,7 @@ async fn find_stored(
 pub(crate) async fn cancel(call: &Call<'_>, order: &str) -> Result<Answer, Problem> {
     let identity = call.identify()?;
     let order = parse_order(order)?;
+    call.no_body().await?;
     let buyer = owner(&identity);
     let answer = finish(call, order, buyer, Command::Cancel { order, buyer }).await;
     count(call, OrderType::Cancellation, OrderResult::Cancelled, answer)
@@ -143,6 +144,7 @@ pub(crate) async fn pay(call: &Call<'_>, order: &str) -> Result<Answer, Problem>
     let identity = call.identify()?;
     require_admin(&identity)?;
     let order = parse_order(order)?;
+    call.no_body().await?;
     let answer = finish(call, order, None, Command::Confirm { order }).await;
     count(call, OrderType::Payment, OrderResult::Paid, answer)
 }

@@ -38,11 +38,14 @@ impl Authentication {
         Ok(Self { verifier: Verifier::new(rules)?, source, verified: RefCell::default() })
     }
 
-    /// Who asks with these headers.
+    /// Who asks with these headers. A token that is new passes `admit` before it is looked at, and
+    /// goes to `failed` when it turns out to be none: checking a signature is what costs here.
     pub(crate) fn identify(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
+        admit: impl FnOnce() -> Result<(), Problem>,
+        failed: impl FnOnce(),
     ) -> Result<Identity, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let what = "There is no Authorization header. Send `Authorization: Bearer TOKEN`";
@@ -59,7 +62,11 @@ impl Authentication {
             }
             return Err(refused(&TokenError::Expired));
         }
-        let identity = self.verifier.verify(token).map_err(|error| refused(&error))?;
+        admit()?;
+        let identity = self.verifier.verify(token).map_err(|error| {
+            failed();
+            refused(&error)
+        })?;
         self.verified.borrow_mut().insert(token, identity);
         Ok(identity)
     }
@@ -135,6 +142,41 @@ mod tests {
         headers
     }
 
+    fn ask(
+        authentication: &Authentication,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Identity, Problem> {
+        authentication.identify(headers, now, || Ok(()), || {})
+    }
+
+    #[test]
+    fn only_new_tokens_are_looked_at_and_only_bad_ones_count() {
+        let authentication = Authentication::new(&secret().into()).unwrap();
+        let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
+        let now = crate::time::now();
+        let check = |value: &str, is_shut: bool, expected: Option<Code>, failures: u32| {
+            let failed = std::cell::Cell::new(0);
+            let admit = || match is_shut {
+                true => Err(Problem::new(Code::RateLimited, "")),
+                false => Ok(()),
+            };
+            let fail = || failed.set(failed.get() + 1);
+            let answer = authentication.identify(&with(value), now, admit, fail);
+            assert_eq!(answer.err().map(|problem| problem.code()), expected, "{value}");
+            assert_eq!(failed.get(), failures, "{value}");
+        };
+        let good = format!("Bearer {token}");
+        check("Bearer x.y.z", false, Some(Code::Unauthenticated), 1);
+        check("Bearer x.y.z", true, Some(Code::RateLimited), 0);
+        check(&good, true, Some(Code::RateLimited), 0);
+        check(&good, false, None, 0);
+        // It is known now, and costs nothing.
+        check(&good, true, None, 0);
+        // What is not even a token is refused for what it is.
+        check("Basic YTpi", true, Some(Code::Unauthenticated), 0);
+    }
+
     #[test]
     fn the_scheme_is_bearer_in_any_case() {
         let authentication = Authentication::new(&secret().into()).unwrap();
@@ -143,13 +185,13 @@ mod tests {
         for value in
             [format!("Bearer {token}"), format!("bearer {token}"), format!("BEARER  {token}")]
         {
-            authentication.identify(&with(&value), now).unwrap();
+            ask(&authentication, &with(&value), now).unwrap();
         }
         for value in ["", "Bearer", "Bearer ", "Basic YTpi", &token, &format!("Token {token}")] {
-            let problem = authentication.identify(&with(value), now).unwrap_err();
+            let problem = ask(&authentication, &with(value), now).unwrap_err();
             assert_eq!(problem.code(), Code::Unauthenticated, "{value:?}");
         }
-        assert!(authentication.identify(&HeaderMap::new(), now).is_err());
+        assert!(ask(&authentication, &HeaderMap::new(), now).is_err());
     }
 
     #[test]
@@ -158,9 +200,9 @@ mod tests {
         let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
         let headers = with(&format!("Bearer {token}"));
         let now = crate::time::now();
-        let identity = authentication.identify(&headers, now).unwrap();
-        assert_eq!(authentication.identify(&headers, now), Ok(identity));
-        assert!(authentication.identify(&headers, now.plus_seconds(70)).is_err());
+        let identity = ask(&authentication, &headers, now).unwrap();
+        assert_eq!(ask(&authentication, &headers, now), Ok(identity));
+        assert!(ask(&authentication, &headers, now.plus_seconds(70)).is_err());
     }
 
     #[test]

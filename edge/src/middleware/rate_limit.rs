@@ -52,6 +52,7 @@ pub(crate) struct RateLimits {
     epoch: Instant,
     buyers: Option<Limiter>,
     addresses: Option<Limiter>,
+    bad_tokens: Option<Limiter>,
 }
 
 impl RateLimits {
@@ -61,6 +62,7 @@ impl RateLimits {
             epoch: Instant::now(),
             buyers: config.rate_limit.map(Limiter::new),
             addresses: config.anonymous_rate_limit.map(Limiter::new),
+            bad_tokens: config.bad_token_rate_limit.map(Limiter::new),
         }
     }
 
@@ -76,17 +78,36 @@ impl RateLimits {
         self.admit(limiter, source_of(address), now)
     }
 
-    fn admit(&self, limiter: &Limiter, source: u128, now: Instant) -> Result<(), Problem> {
-        let now_us = now.saturating_duration_since(self.epoch).as_micros() as u64;
+    /// Passes a token of `address` that was not seen before, unless too many from there were none.
+    pub(crate) fn admit_new_token(&self, address: IpAddr, now: Instant) -> Result<(), Problem> {
+        let Some(limiter) = &self.bad_tokens else { return Ok(()) };
         limiter
-            .admit(source, now_us)
+            .look(source_of(address), self.since_epoch_us(now))
+            .map_err(|TooEarly { wait_us }| refusal::too_many_bad_tokens(limiter.limit, wait_us))
+    }
+
+    /// Notes that a token of `address` was none.
+    pub(crate) fn token_was_bad(&self, address: IpAddr, now: Instant) {
+        if let Some(limiter) = &self.bad_tokens {
+            // Whether it was one too many shows when the next one comes.
+            let _ = limiter.admit(source_of(address), self.since_epoch_us(now));
+        }
+    }
+
+    fn admit(&self, limiter: &Limiter, source: u128, now: Instant) -> Result<(), Problem> {
+        limiter
+            .admit(source, self.since_epoch_us(now))
             .map_err(|TooEarly { wait_us }| refusal::rate_limited(limiter.limit, wait_us))
+    }
+
+    fn since_epoch_us(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_micros() as u64
     }
 }
 
 /// What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that one customer
 /// has to himself.
-fn source_of(address: IpAddr) -> u128 {
+pub(crate) fn source_of(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits() >> 64 << 64,
@@ -138,16 +159,12 @@ impl Limiter {
 
     /// Takes or refuses a request of `source`, by a clock that all threads share.
     fn admit(&self, source: u128, now_us: u64) -> Result<(), TooEarly> {
-        let hash = self.hasher.hash_one(source);
-        let line = &self.lines[hash as usize % LINES];
-        let tag = (hash >> TIME_BITS).max(1);
+        let (line, tag) = self.place_of(source);
         loop {
             // Without a slot the source passes: a crowd must not shut anybody out.
             let Some((slot, seen)) = self.slot_of(line, tag, now_us) else { return Ok(()) };
-            let ahead_us = if seen >> TIME_BITS == tag { self.ahead_us(seen, now_us) } else { 0 };
-            if ahead_us > self.tolerance_us {
-                return Err(TooEarly { wait_us: ahead_us - self.tolerance_us });
-            }
+            let is_own = seen >> TIME_BITS == tag;
+            let ahead_us = if is_own { self.in_time(seen, now_us)? } else { 0 };
             let next = tag << TIME_BITS | (now_us + ahead_us + self.interval_us) & TIME_MASK;
             // A slot is whole in its one word, so nothing else needs to be seen in order. Who loses
             // the race looks again: somebody else has got on.
@@ -155,6 +172,30 @@ impl Limiter {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether a request of `source` would be taken, without taking it.
+    fn look(&self, source: u128, now_us: u64) -> Result<(), TooEarly> {
+        let (line, tag) = self.place_of(source);
+        match self.slot_of(line, tag, now_us) {
+            Some((_, seen)) if seen >> TIME_BITS == tag => self.in_time(seen, now_us).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// The line where a source is looked for, and its tag there.
+    fn place_of(&self, source: u128) -> (&Line, u64) {
+        let hash = self.hasher.hash_one(source);
+        (&self.lines[hash as usize % LINES], (hash >> TIME_BITS).max(1))
+    }
+
+    /// How far ahead of schedule a source's slot is, if that is not too far.
+    fn in_time(&self, slot: u64, now_us: u64) -> Result<u64, TooEarly> {
+        let ahead_us = self.ahead_us(slot, now_us);
+        if ahead_us > self.tolerance_us {
+            return Err(TooEarly { wait_us: ahead_us - self.tolerance_us });
+        }
+        Ok(ahead_us)
     }
 
     /// The slot of a source, or else the first that nobody needs any more, and what it holds.

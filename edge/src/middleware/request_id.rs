@@ -30,9 +30,14 @@ impl RequestIds {
         if let Some(given) = headers.get(HEADER).filter(|given| is_plain(given.as_bytes())) {
             return given.clone();
         }
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(self.fresh()))
+            .expect("hexadecimal is a header")
+    }
+
+    /// A new id.
+    pub(crate) fn fresh(&self) -> String {
         let count = self.next.replace(self.next.get() + 1);
-        let text = format!("{:016x}-{count:x}", self.prefix);
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("hexadecimal is a header")
+        format!("{:016x}-{count:x}", self.prefix)
     }
 }
 

@@ -182,7 +182,7 @@ fn a_head_must_be_well_formed() {
     };
     let many: String = (0..80).map(|number| format!("x-{number}: 1\r\n")).collect();
     check("nonsense\r\n\r\n", 400);
-    check("GET /health HTTP/9.9\r\nhost: a\r\n\r\n", 400);
+    check("GET /health HTTP/9.9\r\nhost: a\r\n\r\n", 505);
     check("GET /health HTTP/1.1\r\nhost: a\r\n folded: 1\r\n\r\n", 400);
     check("GET /health HTTP/1.1\r\nhost : a\r\n\r\n", 400);
     check("GET /health HTTP/1.1\r\n\r\n", 400);

@@ -34,7 +34,10 @@ impl Answer {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, received: Vec::new() }
@@ -46,7 +49,8 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        // The other side may have ended it before.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The head of an answer that is not the last one.

@@ -30,6 +30,33 @@ fn order(user: &str, body: &str) -> String {
     request("POST", FLASH, &[("authorization", &bearer(user))], Some(body))
 }
 
+#[test]
+fn an_address_has_so_many_bad_tokens() {
+    let placed = Outcome::Placed(order_view(OrderStatus::Pending));
+    let shop = Shop::with(
+        move |_| Reaction::Answer(placed),
+        |config| config.bad_token_rate_limit = limit(),
+    );
+    let mut client = shop.client();
+    let mut ask = |token: &str| {
+        let headers = [("authorization", token)];
+        client.exchange(request("POST", FLASH, &headers, Some(r#"{"quantity": 1}"#)))
+    };
+    let known = bearer("ann");
+    assert_eq!(ask(&known).status, 201);
+    let refused = exhaust(|| ask("Bearer x.y.z"), 401);
+    assert_eq!((refused.status, refused.code()), (429, "rate-limited".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(shop.rejected("bad-tokens") > 0);
+    // Who was known before is served; who is new has to wait, whether good or bad.
+    assert_eq!(ask(&known).status, 201);
+    let new = bearer("bob");
+    while ask(&new).status == 429 {
+        std::thread::yield_now();
+    }
+    assert_eq!(ask(&new).status, 201);
+}
+
 /// Asks until it is too often, and gives that answer. What was taken before is the burst, and more
 /// only if so much time went by that it had to be.
 fn exhaust(mut ask: impl FnMut() -> Answer, taken_status: u16) -> Answer {

@@ -3,14 +3,18 @@
 use super::fake_engine::Reaction;
 use super::http_client::{Client, request};
 use super::shop::{Shop, bearer, order_view};
-use doorbuster_edge::EdgeConfig;
+use doorbuster_edge::{AddressLimit, EdgeConfig};
 use doorbuster_protocol::Outcome;
 use doorbuster_protocol::outcome::OrderStatus;
+use socket2::{Domain, Socket, Type};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 const FLASH: &str = "/orders/flash-sale/shoe";
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(600);
+const RATE: Option<NonZeroU32> = NonZeroU32::new(1_024);
 
 fn shop(configure: impl FnOnce(&mut EdgeConfig)) -> Shop {
     let placed = Outcome::Placed(order_view(OrderStatus::Pending));
@@ -61,7 +65,10 @@ fn slow_bodies_are_answered_and_cut_off() {
 
 #[test]
 fn time_that_a_body_takes_is_not_taken_from_the_engine() {
-    let shop = shop(|config| (config.body_timeout, config.order_timeout) = (LONG, SHORT * 25));
+    let shop = shop(|config| {
+        (config.body_timeout, config.order_timeout) = (LONG, SHORT * 25);
+        config.body_rate_min = None;
+    });
     let bearer = bearer("ann");
     let mut client = shop.client();
     client.send(format!(
@@ -130,21 +137,141 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn connections_past_the_bound_are_turned_away() {
-    let shop = shop(|config| config.connections_per_thread_max = 2);
+fn bodies_that_trickle_are_cut_off_before_their_time_is_up() {
+    let shop = shop(|config| (config.body_timeout, config.body_rate_min) = (LONG, RATE));
+    let bearer = bearer("ann");
+    let mut client = shop.client();
+    client.send(format!(
+        "POST {FLASH} HTTP/1.1\r\nhost: a\r\nauthorization: {bearer}\r\n\
+         content-length: 15\r\n\r\n{{"
+    ));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.code()), (408, "request-timeout".to_owned()));
+    assert!(client.is_closed());
+    // A body that nobody asked for is held to it as well.
+    let mut client = shop.client();
+    client.send("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 15\r\n\r\n{");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("connection")), (404, Some("close")));
+    assert!(client.is_closed());
+    assert_eq!(shop.rejected("slow-body"), 2);
+    assert!(shop.engine.asked().is_empty());
+}
+
+#[test]
+fn answers_that_nobody_takes_are_not_kept() {
+    let shop = shop(|config| (config.write_timeout, config.idle_timeout) = (SHORT, LONG));
+    let address = shop.edge.address();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut client = Client::on(socket.into());
+    client.try_send(request("GET", "/nowhere", &[], None).repeat(5_000));
+    shop.wait(|shop| shop.rejected("slow-reader") == 1);
     shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let answers = std::iter::from_fn(|| client.next(true)).count();
+    assert!(answers < 5_000, "{answers} answers");
+}
+
+#[test]
+fn connections_past_the_bound_are_turned_away_while_all_are_busy() {
+    let shop = Shop::with(|_| Reaction::Silence, |config| config.connections_per_thread_max = 2);
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let bearer = bearer("ann");
+    let order = request("POST", FLASH, &[("authorization", &bearer)], Some(r#"{"quantity": 1}"#));
     let mut seated: Vec<Client> = (0..2).map(|_| shop.client()).collect();
     for client in &mut seated {
-        assert_eq!(client.exchange(request("GET", "/health", &[], None)).status, 200);
+        client.send(&order);
     }
+    shop.engine.wait_asked(2);
     let mut third = shop.client();
     let answer = third.next(true).expect("an answer without a question");
     assert_eq!((answer.status, answer.code()), (503, "overloaded".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert!(third.is_closed());
+    assert_eq!((shop.rejected("connections"), shop.rejected("let-go")), (1, 0));
+    for client in &mut seated {
+        assert_eq!(client.answer().status, 503);
+    }
     drop(seated.pop());
     shop.wait(|shop| shop.edge.metrics().snapshot().connections == 1);
     assert_eq!(shop.get("/health").status, 200);
+}
+
+#[test]
+fn who_rests_longest_makes_room() {
+    let shop = shop(|config| (config.connections_per_thread_max, config.idle_timeout) = (3, LONG));
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let health = request("GET", "/health", &[], None);
+    let mut dawdling = shop.client();
+    dawdling.send("GET /health HTTP/1.1\r\nhost:");
+    let mut first = shop.client();
+    assert_eq!(first.exchange(&health).status, 200);
+    let mut second = shop.client();
+    assert_eq!(second.exchange(&health).status, 200);
+    assert_eq!(first.exchange(&health).status, 200);
+    // The dawdler began before them, the second rests longer than the first.
+    assert_eq!(shop.client().exchange(&health).status, 200);
+    assert!(dawdling.is_closed());
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 2);
+    let mut third = shop.client();
+    assert_eq!(third.exchange(&health).status, 200);
+    let mut fourth = shop.client();
+    assert_eq!(fourth.exchange(&health).status, 200);
+    assert!(second.is_closed());
+    assert_eq!(shop.rejected("let-go"), 2);
+    for client in [&mut first, &mut third, &mut fourth] {
+        assert_eq!(client.exchange(&health).status, 200);
+    }
+}
+
+#[test]
+fn an_address_has_its_share_of_connections() {
+    let shop = shop(|config| {
+        config.threads = 2;
+        config.connections_per_address = AddressLimit::Each(3);
+    });
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let health = request("GET", "/health", &[], None);
+    let mut seated: Vec<Client> = (0..3).map(|_| shop.client()).collect();
+    for client in &mut seated {
+        assert_eq!(client.exchange(&health).status, 200);
+    }
+    // Whoever asks at once and whoever only listens are told alike.
+    for text in [health.as_str(), ""] {
+        let mut more = shop.client();
+        more.try_send(text);
+        let answer = more.next(true).expect("an answer");
+        assert_eq!((answer.status, answer.code()), (429, "rate-limited".to_owned()));
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(more.is_closed());
+    }
+    assert_eq!(shop.rejected("address-connections"), 2);
+    // Another address has its own.
+    let address = shop.edge.address();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.9:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    assert_eq!(Client::on(socket.into()).exchange(&health).status, 200);
+    drop(seated.pop());
+    shop.wait(|shop| shop.get("/health").status == 200);
+}
+
+#[test]
+fn a_connection_that_rested_long_is_as_good_as_new() {
+    let shop = shop(|_| {});
+    let bearer = bearer("ann");
+    let order = request("POST", FLASH, &[("authorization", &bearer)], Some(r#"{"quantity": 1}"#));
+    let mut client = shop.client();
+    assert_eq!(client.exchange(&order).status, 201);
+    // Its buffers are given back after two seconds.
+    std::thread::sleep(Duration::from_millis(2_100));
+    assert_eq!(client.exchange(&order).status, 201);
+    client.send([order.as_str(), &order[..30]].concat());
+    assert_eq!(client.answer().status, 201);
+    client.send(&order[30..]);
+    assert_eq!(client.answer().status, 201);
+    assert_eq!(shop.engine.asked().len(), 4);
 }
 
 #[test]

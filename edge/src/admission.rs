@@ -1,0 +1,89 @@
+//! Who gets a connection, who has to go for it, and who is turned away.
+//!
+//! A thread has room for so many connections. When they are all taken, those go that have waited
+//! longest without a request to be answered: whoever only holds connections open holds nothing up.
+
+use crate::connection::{self, ConnectionState};
+use crate::metrics::Rejected;
+use crate::problem::Problem;
+use crate::wire::Wire;
+use crate::worker::Worker;
+use crate::{farewell, refusal};
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// The pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// The least time between two log lines about it.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+/// Connections of one thread that were turned away and are given time to hear it; past it they are
+/// closed at once.
+const TURNED_AWAY_MAX: usize = 256;
+/// How long writing a refusal may take.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Serves a connection, or turns it away.
+pub(crate) fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+    if worker.connections.staying() >= worker.connections_max && make_room(worker) == 0 {
+        worker.metrics.rejected(Rejected::Connections);
+        return turn_away(worker, stream, refusal::too_many_connections());
+    }
+    let seat = match worker.addresses.enter(peer) {
+        Ok(seat) => seat,
+        Err(crowded) => {
+            worker.metrics.rejected(Rejected::AddressConnections);
+            return turn_away(worker, stream, refusal::too_many_of_address(crowded.most));
+        }
+    };
+    let state = Rc::new(ConnectionState::new(worker, stream, peer, seat));
+    let number = worker.connections.add(Rc::clone(&state));
+    worker.metrics.set_connections(worker.connections.len());
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        connection::serve(state, Rc::clone(&worker)).await;
+        worker.connections.remove(number);
+        worker.metrics.set_connections(worker.connections.len());
+    });
+}
+
+/// Waits until it is worth trying again.
+pub(crate) async fn not_accepted(worker: &Worker, error: &io::Error) {
+    // The client may have gone meanwhile, which says nothing about the next one.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    // Descriptors or memory, mostly: the connection stays in the queue, and trying again at once
+    // would only keep the thread from what could free some.
+    let let_go = make_room(worker);
+    let now = Instant::now();
+    if worker.warned.get().is_none_or(|last| now.duration_since(last) > WARN_EVERY) {
+        worker.warned.set(Some(now));
+        tracing::warn!(%error, let_go, "connections cannot be accepted");
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn make_room(worker: &Worker) -> usize {
+    let let_go = worker.connections.make_room();
+    worker.metrics.rejected_many(Rejected::LetGo, let_go);
+    let_go
+}
+
+/// Says why there is no connection.
+fn turn_away(worker: &Rc<Worker>, stream: TcpStream, problem: Problem) {
+    if worker.turned_away.get() >= TURNED_AWAY_MAX {
+        return;
+    }
+    worker.turned_away.set(worker.turned_away.get() + 1);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let answer = farewell::answer(problem, &worker.request_ids.fresh());
+        farewell::say(&RefCell::new(Wire::new(stream)), &answer, REFUSAL_TIME_MAX).await;
+        worker.turned_away.set(worker.turned_away.get() - 1);
+    });
+}

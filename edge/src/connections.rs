@@ -1,0 +1,76 @@
+//! The open connections of a thread, and who has to go when there is no room for another.
+
+use crate::connection::ConnectionState;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// When room is made, one in so many connections goes. So looking through all of them, which finds
+/// those that waited longest, comes to a few steps for each that is accepted.
+const LET_GO_SHARE: usize = 16;
+
+/// The open connections of a thread.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    open: RefCell<HashMap<u64, Rc<ConnectionState>>>,
+    /// How many of them were told to go and have not gone yet.
+    leaving: Cell<usize>,
+    next: Cell<u64>,
+    closed: Notify,
+}
+
+impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Those that stay.
+    pub(crate) fn staying(&self) -> usize {
+        self.len() - self.leaving.get()
+    }
+
+    /// Notes a connection, and gives the number under which it is taken out.
+    pub(crate) fn add(&self, state: Rc<ConnectionState>) -> u64 {
+        let number = self.next.replace(self.next.get() + 1);
+        self.open.borrow_mut().insert(number, state);
+        number
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        let state = self.open.borrow_mut().remove(&number);
+        if state.is_some_and(|state| state.is_let_go()) {
+            self.leaving.set(self.leaving.get() - 1);
+        }
+        self.closed.notify_one();
+    }
+
+    /// Lets those go that have waited longest without a request to be answered. How many.
+    pub(crate) fn make_room(&self) -> usize {
+        let open = self.open.borrow();
+        let mut waiting: Vec<_> = open
+            .iter()
+            .filter_map(|(number, state)| Some((state.waiting_since()?, *number)))
+            .collect();
+        let count = (open.len() / LET_GO_SHARE).max(1).min(waiting.len());
+        if count == 0 {
+            return 0;
+        }
+        waiting.select_nth_unstable(count - 1);
+        for (_, number) in &waiting[..count] {
+            open[number].let_go();
+        }
+        self.leaving.set(self.leaving.get() + count);
+        count
+    }
+
+    /// Asks all to end after the request that they are in, and waits until they have.
+    pub(crate) async fn drain(&self) {
+        for state in self.open.borrow().values() {
+            state.stop();
+        }
+        while self.len() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Answers that are given without hyper, to whom they are the last: bytes that are no request, a
+//! connection too many.
+//!
+//! A socket that is closed while bytes of its client are unread, or on their way, is reset by the
+//! kernel, and the reset can overtake the answer. So the sending side is closed first, and what
+//! still comes is read and forgotten for a while.
+
+use crate::problem::Problem;
+use crate::wire::Wire;
+use hyper::HeaderMap;
+use socket2::SockRef;
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// How long bytes are taken from a client that has had its last answer.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// How many of them.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// A problem as the whole of an answer, after which the connection ends.
+pub(crate) fn answer(problem: Problem, request: &str) -> Vec<u8> {
+    let status = problem.code().status();
+    let body = problem.document(request);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
+    let mut headers = HeaderMap::new();
+    problem.closing().put_headers(&mut headers);
+    for (name, value) in &headers {
+        let value = value.to_str().expect("the headers of a problem are plain");
+        let _ = write!(text, "{name}: {value}\r\n");
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let length = body.len();
+    let _ = write!(text, "x-request-id: {request}\r\ndate: {date}\r\n");
+    let _ = write!(text, "content-length: {length}\r\n\r\n");
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Gives a last answer within `patience`, and takes leave.
+pub(crate) async fn say(wire: &RefCell<Wire>, answer: &[u8], patience: Duration) {
+    let mut rest = answer;
+    let written = poll_fn(|context| {
+        while !rest.is_empty() {
+            match wire.borrow_mut().poll_write(context, &[IoSlice::new(rest)]) {
+                Poll::Ready(Ok(written @ 1..)) => rest = &rest[written..],
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(true)
+    });
+    if timeout(patience, written).await == Ok(true) {
+        let closed = poll_fn(|context| wire.borrow_mut().poll_shutdown(context)).await;
+        if closed.is_ok() {
+            linger(wire).await;
+        }
+    }
+}
+
+/// Reads what a client still sends, until it ends or has had its time.
+pub(crate) async fn linger(wire: &RefCell<Wire>) {
+    let mut left = LINGER_BYTES_MAX;
+    let over = poll_fn(|context| {
+        loop {
+            match wire.borrow_mut().poll_discard(context) {
+                Poll::Ready(Ok(bytes)) if (1..left).contains(&bytes) => left -= bytes,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    let _ = timeout(LINGER_TIME_MAX, over).await;
+}
+
+/// Has the kernel forget what was not sent when the socket is closed.
+pub(crate) fn reset_on_close(wire: &RefCell<Wire>) {
+    // A socket that cannot be asked is closed anyway.
+    let _ = SockRef::from(wire.borrow().stream()).set_linger(Some(Duration::ZERO));
+}
