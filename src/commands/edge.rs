@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &EdgeSettings) -> Result<Exit, Failure> {
     let threads = edge::threads(&config, 0);
     let engine = config.engine.clone();
     let (role, started) =
-        edge::start(&config, engine.clone(), key.clone(), tokens, threads, Arc::clone(&store))?;
+        edge::start(&config, engine.clone(), key.clone(), tokens, threads, Arc::clone(&store), 0)?;
     running.add(role);
     running.add(owner::start(engine.clone(), key.clone(), store));
     let (role, stock) = stock::start(engine, key);

@@ -36,7 +36,7 @@ pub(super) fn parse(path: &Path, text: &str) -> (Vec<Entry>, Vec<Problem>) {
     for (key, value) in &table {
         let name: &str = key.get_ref();
         let Some(setting) = settings::find(name) else {
-            let text = match settings::nearest(name) {
+            let text = match super::spelling::nearest(name) {
                 Some(near) => format!("unknown key `{name}`: did you mean `{near}`?"),
                 None => format!("unknown key `{name}`; `doorbuster config init` lists all keys"),
             };

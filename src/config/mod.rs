@@ -9,12 +9,14 @@
 //! | [`validated`] | values with a meaning and in range |
 //! | [`stores`] | the store: one file, or shards and what belongs to them |
 //! | [`show`] | a configuration as text: `config init` and `config show` |
+//! | [`spelling`] | what a misspelled setting may have meant |
 //! | [`units`] | numbers as people write them |
 
 mod file;
 pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod show;
+mod spelling;
 pub(crate) mod stores;
 pub(crate) mod units;
 pub(crate) mod validated;

@@ -290,6 +290,67 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..NONE
     },
     Setting {
+        name: "body-timeout",
+        value: "TIME",
+        default: "5s",
+        about: "How long a client may take to send a body",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "body-rate",
+        value: "SIZE/s|off",
+        default: "1KiB/s",
+        about: "The least that must arrive of a body in each second after its first",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "idle-timeout",
+        value: "TIME",
+        default: "75s",
+        about: "How long a connection may rest between requests",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "write-timeout",
+        value: "TIME",
+        default: "10s",
+        about: "How long a client may take to take its answer",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "connections",
+        value: "COUNT|auto",
+        default: "auto",
+        about: "Open connections of buyers, over all edge threads. When there are more, those go \
+                that have rested longest. auto: what the limit of open files (ulimit -n) leaves, \
+                16384 for each thread at the most",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "connections-per-address",
+        value: "COUNT|auto|off",
+        default: "auto",
+        about: "Open connections of one client address; more are answered 429. auto: 1024, and any \
+                number from this machine. Behind a proxy on another machine, which is one address \
+                for all of its clients, set it to `off`",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
+        name: "bad-token-rate-limit",
+        value: "N/s|off",
+        default: "1k/s",
+        about: "How often one client address may come with tokens that are not valid. Past it, \
+                tokens from there that were not seen before are answered 429 unread",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
         name: "rate-limit",
         value: "N/s|off",
         default: "off",
@@ -390,32 +451,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// The setting whose name is nearest to what was written, when one is near.
-pub(crate) fn nearest(written: &str) -> Option<&'static str> {
-    let written = written.to_ascii_lowercase().replace('_', "-");
-    SETTINGS
-        .iter()
-        .map(|setting| (distance(&written, setting.name), setting.name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .map(|(_, name)| name)
-}
-
-/// Edits (insert, delete, replace) between two words: Wagner and Fischer, one row at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -431,17 +466,5 @@ mod tests {
             assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name));
             assert!(!setting.about.is_empty() && !setting.about.ends_with('.'), "{}", setting.name);
         }
-    }
-
-    #[test]
-    fn a_slip_of_the_pen_is_recognised() {
-        fn check(written: &str, expected: Option<&str>) {
-            assert_eq!(nearest(written), expected, "{written}");
-        }
-        check("edge_threads", Some("edge-threads"));
-        check("htpp", Some("http"));
-        check("partition", Some("partitions"));
-        check("segmentsize", Some("segment-size"));
-        check("colour", None);
     }
 }

@@ -20,6 +20,18 @@ pub(crate) enum StoreChoice {
     Postgres(Box<PostgresOptions>),
 }
 
+impl StoreChoice {
+    /// Connections that asking and writing it may take.
+    pub(crate) fn connections_max(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(options) => {
+                options.shards.len() * (options.pool_size + options.replica_pool_size + 2)
+            }
+        }
+    }
+}
+
 /// Shards of one store, so that a pool of each fits into a process.
 const SHARDS_MAX: usize = 256;
 const NAME_CHARS_MAX: usize = 40;

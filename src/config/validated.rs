@@ -5,11 +5,12 @@
 use super::raw::{Given, Problem, RawConfig};
 use super::stores::{self, StoreChoice};
 use super::units;
-use doorbuster_edge::{RateLimit, SignatureAlgorithm};
+use doorbuster_edge::{AddressLimit, RateLimit, SignatureAlgorithm};
 use doorbuster_protocol::limits;
 use doorbuster_protocol::routing::PartitionCount;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,20 @@ pub(crate) struct Config {
     pub(crate) body_bytes_max: usize,
     /// How long a client may take for its request head.
     pub(crate) header_timeout: Duration,
+    /// How long a client may take for a body.
+    pub(crate) body_timeout: Duration,
+    /// Bytes per second of a body, at the least.
+    pub(crate) body_rate_min: Option<NonZeroU32>,
+    /// How long a connection may rest.
+    pub(crate) idle_timeout: Duration,
+    /// How long a client may take to take its answer.
+    pub(crate) write_timeout: Duration,
+    /// Connections of all edge threads; `None` lets the machine decide.
+    pub(crate) connections_max: Option<usize>,
+    /// Connections of one client address.
+    pub(crate) connections_per_address: AddressLimit,
+    /// How often one address may come with tokens that are not valid.
+    pub(crate) bad_token_rate_limit: Option<RateLimit>,
     /// How often one buyer may ask.
     pub(crate) rate_limit: Option<RateLimit>,
     /// How often one address may ask without a token.
@@ -113,6 +128,9 @@ impl fmt::Debug for Secret {
 /// The smallest segment: a batch must fit one.
 const SEGMENT_BYTES_MIN: u64 = 2 * limits::BATCH_BYTES_MAX as u64;
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// More connections than any process may have open files.
+const CONNECTIONS_MAX: usize = 1 << 30;
+const BYTE_RATE_MAX: u32 = 16 << 20;
 
 impl Config {
     /// Gives every text its meaning; all problems at once when some have none.
@@ -138,6 +156,16 @@ impl Config {
                 .one("in-flight", |text| in_range(text, 1, limits::IN_FLIGHT_PER_CONNECTION_MAX)),
             body_bytes_max: texts.one("body-size", body_bytes),
             header_timeout: texts.one("header-timeout", time_out),
+            body_timeout: texts.one("body-timeout", time_out),
+            body_rate_min: texts.one("body-rate", |text| unless("off", text, byte_rate)),
+            idle_timeout: texts.one("idle-timeout", time_out),
+            write_timeout: texts.one("write-timeout", time_out),
+            connections_max: texts.one("connections", |text| {
+                unless("auto", text, |text| in_range(text, 1, CONNECTIONS_MAX))
+            }),
+            connections_per_address: texts.one("connections-per-address", address_limit),
+            bad_token_rate_limit: texts
+                .one("bad-token-rate-limit", |text| unless("off", text, rate_limit)),
             rate_limit: texts.one("rate-limit", |text| unless("off", text, rate_limit)),
             anonymous_rate_limit: texts
                 .one("anonymous-rate-limit", |text| unless("off", text, rate_limit)),
@@ -314,6 +342,27 @@ pub(super) fn time_out(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn address_limit(text: &str) -> Result<AddressLimit, String> {
+    match text {
+        "auto" => Ok(AddressLimit::Auto),
+        "off" => Ok(AddressLimit::Off),
+        _ => in_range(text, 1, CONNECTIONS_MAX).map(|most| AddressLimit::Each(most as u32)),
+    }
+}
+
+/// `1KiB/s`.
+fn byte_rate(text: &str) -> Result<NonZeroU32, String> {
+    let size = text
+        .strip_suffix("/s")
+        .ok_or_else(|| format!("`{text}` is no rate of bytes; write `1KiB/s` or `off`"))?;
+    let bytes = units::size(size)?;
+    u32::try_from(bytes)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .filter(|rate| rate.get() <= BYTE_RATE_MAX)
+        .ok_or_else(|| format!("`{text}` is out of range: 1/s to 16MiB/s"))
+}
+
 /// `20/s`, or `20/s burst 100`; without a burst, as many at once as in a second.
 fn rate_limit(text: &str) -> Result<RateLimit, String> {
     let (rate, burst) = match text.split_once(" burst ") {
@@ -393,6 +442,9 @@ mod tests {
         check("order-timeout", &["5ms"], &["5", "0s", "1d"]);
         check("log-format", &["json"], &["xml"]);
         let rates = ["off", "20/s", "20/s burst 100", "1k/s"];
+        check("body-rate", &["off", "1KiB/s", "1/s"], &["1KiB", "0/s", "1GiB/s", "x/s"]);
+        check("connections", &["auto", "1", "100k"], &["0", "off"]);
+        check("connections-per-address", &["auto", "off", "20"], &["0", "-1", "on"]);
         check("rate-limit", &rates, &["20", "0/s", "20/m", "20/s burst", "20/s burst 0"]);
         check("token-algorithm", &["HS256"], &["none", "RS256"]);
         check("token-public-key", &[], &["key.pem"]);

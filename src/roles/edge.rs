@@ -23,7 +23,8 @@ pub(crate) struct Started {
     pub(crate) metrics: Arc<EdgeMetrics>,
 }
 
-/// Starts it; it listens when this returns.
+/// Starts it; it listens when this returns. `files_of_others` may be opened by the other roles of
+/// this process.
 pub(crate) fn start(
     config: &Config,
     engine: Vec<SocketAddr>,
@@ -31,7 +32,9 @@ pub(crate) fn start(
     tokens: TokenRules,
     threads: usize,
     store: Arc<dyn Store>,
+    files_of_others: usize,
 ) -> Result<(Role, Started), Failure> {
+    let standard = EdgeConfig::new(config.http, engine, key, tokens);
     let edge = Edge::start(
         EdgeConfig {
             threads,
@@ -39,9 +42,21 @@ pub(crate) fn start(
             in_flight_per_core_max: config.in_flight_max,
             body_bytes_max: config.body_bytes_max,
             header_timeout: config.header_timeout,
+            body_timeout: config.body_timeout,
+            body_rate_min: config.body_rate_min,
+            idle_timeout: config.idle_timeout,
+            write_timeout: config.write_timeout,
+            connections_per_thread_max: config
+                .connections_max
+                .map_or(standard.connections_per_thread_max, |all| all.div_ceil(threads)),
+            connections_per_address: config.connections_per_address,
+            descriptors_reserved: standard.descriptors_reserved
+                + config.store.connections_max()
+                + files_of_others,
             rate_limit: config.rate_limit,
             anonymous_rate_limit: config.anonymous_rate_limit,
-            ..EdgeConfig::new(config.http, engine, key, tokens)
+            bad_token_rate_limit: config.bad_token_rate_limit,
+            ..standard
         },
         store,
     )

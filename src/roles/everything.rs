@@ -57,8 +57,16 @@ pub(crate) fn start(config: &Config, first_product: bool) -> Result<Everything, 
     }
 
     let edge_threads = edge::threads(config, cores.len());
-    let (role, edge) =
-        edge::start(config, cores.clone(), key.clone(), tokens, edge_threads, Arc::clone(&store))?;
+    let files = engine::files(identity.partitions, cores.len(), edge_threads);
+    let (role, edge) = edge::start(
+        config,
+        cores.clone(),
+        key.clone(),
+        tokens,
+        edge_threads,
+        Arc::clone(&store),
+        files,
+    )?;
     running.add(role);
     let (role, stock) = stock::start(cores, key);
     running.add(role);
