@@ -15,7 +15,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["protocol"]),
     ("persistence", &["protocol", "client", "postgres-harness"]),
     ("edge", &["protocol", "client", "persistence", "postgres-harness"]),
-    ("loadgen", &["protocol", "client"]),
+    ("loadgen", &["protocol", "client", "history"]),
+    // It judges the others, so it shares nothing with them.
+    ("history", &[]),
     ("postgres-harness", &[]),
 ];
 

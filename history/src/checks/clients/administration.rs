@@ -1,0 +1,125 @@
+//! Finds the events of what administrators did and were told.
+//!
+//! An answer shows the product as it was after the event, but does not name the event. Mostly one
+//! event alone fits. Where several fit that add or take units (the same units twice, with the same
+//! result), each is given to the operation that has to have one soonest, which finds a way whenever
+//! there is one.
+//!
+//! Terms that are set to what they are make no event. So where two operations could have made an
+//! event, or one could whose fate is unknown, the other may have found it done: then none of them is
+//! pinned to it, and each is looked at like one that only read.
+
+use super::window::{Ceilings, Floors, Window, window_of};
+use super::{Case, Pins};
+use crate::answer::{Answer, ProductSeen};
+use crate::books::product::ProductBook;
+use crate::books::{Administration, Edition};
+use crate::ids::{Position, ProductId};
+use crate::operation::{Ask, Operation};
+use std::collections::{BTreeMap, HashMap};
+
+/// An operation that wants an event, and when that can be.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    index: usize,
+    window: Window,
+}
+
+/// The wishes of one product, by what was done and what the product was told to be then.
+type Wishes = HashMap<(Administration, ProductSeen), Vec<Wish>>;
+
+pub(super) fn pin(case: Case<'_>, pins: &mut Pins) {
+    let (floors, ceilings) = (Floors::of_pins(case, pins), Ceilings::of_pins(case, pins));
+    let mut wishes: BTreeMap<ProductId, Wishes> = BTreeMap::new();
+    for (index, operation) in case.operations.iter().enumerate() {
+        let Answer::Product(seen) = &operation.answer else { continue };
+        let Some(what) = administration_of(&operation.ask) else { continue };
+        let Some(book) = case.books.product(seen.product) else { continue };
+        if operation.ask.product() != Some(seen.product) {
+            continue;
+        }
+        let partition = book.first.partition;
+        let window = window_of(case, (&floors, &ceilings), operation, partition, 0);
+        let wishes = wishes.entry(seen.product).or_default();
+        wishes.entry((what, **seen)).or_default().push(Wish { index, window });
+    }
+    let rivals = unknown_definitions(case);
+    for (product, mut wishes) in wishes {
+        let Some(book) = case.books.product(product) else { continue };
+        let rivals = rivals.get(&product).map_or(&[][..], Vec::as_slice);
+        for number in 0..book.editions.len() {
+            if let Some(index) = claim(case, book, number, &mut wishes, rivals) {
+                let (partition, sequence) = (book.first.partition, book.editions[number].sequence);
+                pins[index] = Some(Position { partition, sequence });
+            }
+        }
+    }
+}
+
+/// Operations of unknown fate that set terms or states, by product.
+fn unknown_definitions<'a>(case: Case<'a>) -> HashMap<ProductId, Vec<&'a Operation>> {
+    let mut rivals: HashMap<ProductId, Vec<&'a Operation>> = HashMap::new();
+    for operation in case.operations {
+        if let Ask::Define { product, .. } | Ask::SetState { product, .. } = operation.ask
+            && operation.answer == Answer::Unknown
+        {
+            rivals.entry(product).or_default().push(operation);
+        }
+    }
+    rivals
+}
+
+/// The operation that made an edition of a product, if one alone can have.
+fn claim(
+    case: Case<'_>,
+    book: &ProductBook,
+    number: usize,
+    wishes: &mut Wishes,
+    rivals: &[&Operation],
+) -> Option<usize> {
+    let edition = &book.editions[number];
+    let level = book.level_at(edition.sequence).map(|index| &book.levels[index])?;
+    let wishes = wishes.get_mut(&(edition.by, book.seen(level)?))?;
+    let partition = case.books.partitions.get(&book.first.partition)?;
+    let at_us = partition.at_us(edition.sequence);
+    let fits = |wish: &Wish| {
+        (wish.window.first + 1..=wish.window.last).contains(&edition.sequence)
+            && (wish.window.earliest_us..=wish.window.latest_us).contains(&at_us)
+            && would_do(book, number, &case.operations[wish.index].ask)
+    };
+    let mut fitting: Vec<usize> = (0..wishes.len()).filter(|index| fits(&wishes[*index])).collect();
+    let may_find_it_done = matches!(edition.by, Administration::Defined | Administration::StateSet);
+    if may_find_it_done {
+        let latest_us = at_us.saturating_add(case.allowance.engine_skew_us);
+        let is_rival =
+            |rival: &&Operation| rival.sent_us <= latest_us && would_do(book, number, &rival.ask);
+        if fitting.len() > 1 || rivals.iter().any(is_rival) {
+            return None;
+        }
+    }
+    fitting.sort_by_key(|index| wishes[*index].window.last);
+    fitting.first().map(|index| wishes.remove(*index).index)
+}
+
+/// What an operation of an administrator would have done to the product.
+pub(super) fn administration_of(ask: &Ask) -> Option<Administration> {
+    match ask {
+        Ask::Define { .. } => Some(Administration::Defined),
+        Ask::Restock { units, .. } => Some(Administration::Restocked(*units)),
+        Ask::Withdraw { units, .. } => Some(Administration::Withdrawn(*units)),
+        Ask::SetState { .. } => Some(Administration::StateSet),
+        _ => None,
+    }
+}
+
+/// Whether a request makes of the terms before an edition what they are in it.
+pub(super) fn would_do(book: &ProductBook, number: usize, ask: &Ask) -> bool {
+    let Edition { by, terms, state, .. } = book.editions[number];
+    let before = number.checked_sub(1).map(|before| book.editions[before].terms);
+    let leads_there = match ask {
+        Ask::Define { change, .. } => change.applied_to(before.as_ref()) == Some(terms),
+        Ask::SetState { state: wanted, .. } => *wanted == state,
+        _ => true,
+    };
+    administration_of(ask) == Some(by) && leads_there
+}
