@@ -182,6 +182,8 @@ pub struct StoreDials {
     pub rollback_max: Duration,
     /// Mean time between moves of buckets from one shard to another.
     pub move_every: Option<Duration>,
+    /// One order in this many can never be written; 0: all can.
+    pub poisoned_one_in: u64,
 }
 
 /// How strong a group of faults is: 0 is off.
@@ -383,6 +385,7 @@ impl StoreDials {
             rollback_every: None,
             rollback_max: Duration::ZERO,
             move_every: None,
+            poisoned_one_in: 0,
         }
     }
 
@@ -398,6 +401,7 @@ impl StoreDials {
             rollback_every: every(chance, errors, Duration::from_secs(8)),
             rollback_max: Duration::from_secs(3),
             move_every: every(chance, errors, Duration::from_secs(6)),
+            poisoned_one_in: if errors > 0.0 { *chance.pick(&[0, 0, 7, 50]) } else { 0 },
         }
     }
 }

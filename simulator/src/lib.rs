@@ -7,6 +7,7 @@
 //! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
 //! | [`chance`] | chance that a seed decides |
 //! | [`network`] | listeners and connections, and how they break |
+//! | [`store`] | shards of results, and how they fail |
 //! | [`process`] | tasks that live, stand still and die together |
 //! | [`clock`] | the wall clock of a machine |
 //! | [`trace`] | what happened, line by line, and its hash |
@@ -16,5 +17,6 @@ pub mod clock;
 pub mod dials;
 pub mod network;
 pub mod process;
+pub mod store;
 pub mod trace;
 pub mod world;
