@@ -7,6 +7,7 @@
 //! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
 //! | [`chance`] | chance that a seed decides |
 //! | [`network`] | listeners and connections, and how they break |
+//! | [`projector_node`] | the projector as a process |
 //! | [`store`] | shards of results, and how they fail |
 //! | [`process`] | tasks that live, stand still and die together |
 //! | [`clock`] | the wall clock of a machine |
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod dials;
 pub mod network;
 pub mod process;
+pub mod projector_node;
 pub mod store;
 pub mod trace;
 pub mod world;
