@@ -1,0 +1,64 @@
+//! More connections than the server has descriptors for: those go that rest, and buyers who come
+//! are served.
+
+use super::attack::{Attack, Target};
+use super::attackers::Kind;
+use super::support::load::Load;
+use super::support::metrics::Metrics;
+use super::support::{Server, doorbuster_after, verify_and_audit, wait_until};
+use doorbuster_loadgen::{Pace, Prepare};
+use serde_json::json;
+use std::time::Duration;
+
+/// Open files of the server. Its engine has about a hundred.
+const FILES: u64 = 640;
+const ATTACKERS: usize = 1_500;
+const BUYERS: u64 = 40;
+
+#[test]
+fn who_comes_is_served_although_others_hold_all_connections() {
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let command = doorbuster_after(&format!("ulimit -n {FILES}"));
+    let flags = ["--cores", "1", "--edge-threads", "1"];
+    let server = Server::start_as(command, &data, "127.0.0.1:0", &flags);
+    server.define("scarce", &json!({ "price": 100, "currency": "USD", "stock": 100_000 }));
+    let load = Load::start(server.http, &data, |plan| {
+        plan.products = vec!["honest".to_owned()];
+        plan.pace = Pace::Open { rate: 100.0 };
+        plan.concurrency = 4;
+        plan.prepare = Some(Prepare {
+            stock: 1_000_000,
+            price: 100,
+            limit_per_buyer: 0,
+            hold_seconds: 3_600,
+            waitlist_capacity: 0,
+        });
+    });
+    let target = Target {
+        http: server.http,
+        bearer: format!("Bearer {}", server.token("mallory")),
+        product: "scarce".to_owned(),
+        pause: Duration::from_secs(1),
+    };
+    let attack = Attack::start(Kind::Idle, ATTACKERS, &target);
+    let let_go = || Metrics::of(server.admin).sum(r#"edge_rejected_total{reason="let-go"}"#);
+    wait_until("connections are let go", || let_go() > ATTACKERS as f64 / 4.0);
+    for number in 0..BUYERS {
+        let token = server.token(&format!("buyer-{number}"));
+        let answer = server.client().buy("scarce", &token, None, false);
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    let tally = attack.stop();
+    assert!(tally.get(|tally| &tally.opened) >= ATTACKERS as u64);
+    let page = Metrics::of(server.admin);
+    assert_eq!(
+        page.sum(r#"edge_rejected_total{reason="connections"}"#),
+        0.0,
+        "nobody stood outside"
+    );
+    assert!(!server.log().contains("cannot be accepted"), "it never ran out of descriptors");
+    load.stop();
+    assert!(server.stop().success());
+    verify_and_audit(&data);
+}
