@@ -1,7 +1,8 @@
 //! Who gets a connection, who has to go for it, and who is turned away.
 //!
 //! A thread has room for so many connections. When they are all taken, those go that have waited
-//! longest without a request to be answered: whoever only holds connections open holds nothing up.
+//! longest without a request to be answered, first of all who never had one: whoever only holds
+//! connections open holds nothing up.
 
 use crate::connection::{self, ConnectionState};
 use crate::metrics::Rejected;

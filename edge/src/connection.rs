@@ -105,10 +105,13 @@ impl ConnectionState {
         self.wake();
     }
 
-    /// Since when it has had nothing to be answered; `None` while it has.
-    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+    /// Whether it ever had an answer, and since when it has had nothing to be answered; `None`
+    /// while it has.
+    pub(crate) fn waiting(&self) -> Option<(bool, Instant)> {
         match self.phase.get() {
-            Phase::Resting(since) | Phase::Heading(since) if !self.is_let_go.get() => Some(since),
+            Phase::Resting(since) | Phase::Heading(since) if !self.is_let_go.get() => {
+                Some((self.answered.get() > 0, since))
+            }
             _ => None,
         }
     }

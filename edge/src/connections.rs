@@ -45,13 +45,12 @@ impl Connections {
         self.closed.notify_one();
     }
 
-    /// Lets those go that have waited longest without a request to be answered. How many.
+    /// Lets those go that have waited longest without a request to be answered: first who never had
+    /// one. How many.
     pub(crate) fn make_room(&self) -> usize {
         let open = self.open.borrow();
-        let mut waiting: Vec<_> = open
-            .iter()
-            .filter_map(|(number, state)| Some((state.waiting_since()?, *number)))
-            .collect();
+        let mut waiting: Vec<_> =
+            open.iter().filter_map(|(number, state)| Some((state.waiting()?, *number))).collect();
         let count = (open.len() / LET_GO_SHARE).max(1).min(waiting.len());
         if count == 0 {
             return 0;

@@ -203,14 +203,15 @@ fn who_rests_longest_makes_room() {
     let shop = shop(|config| (config.connections_per_thread_max, config.idle_timeout) = (3, LONG));
     shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
     let health = request("GET", "/health", &[], None);
-    let mut dawdling = shop.client();
-    dawdling.send("GET /health HTTP/1.1\r\nhost:");
     let mut first = shop.client();
     assert_eq!(first.exchange(&health).status, 200);
     let mut second = shop.client();
     assert_eq!(second.exchange(&health).status, 200);
     assert_eq!(first.exchange(&health).status, 200);
-    // The dawdler began before them, the second rests longer than the first.
+    let mut dawdling = shop.client();
+    dawdling.send("GET /health HTTP/1.1\r\nhost:");
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 3);
+    // The dawdler was never served, and the second rests longer than the first.
     assert_eq!(shop.client().exchange(&health).status, 200);
     assert!(dawdling.is_closed());
     shop.wait(|shop| shop.edge.metrics().snapshot().connections == 2);
