@@ -3,6 +3,7 @@
 use super::frame::{self, frame_bytes};
 use super::inspect::Inspector;
 use super::sample::{Batch, Sale, append_all, config, fresh, identity, logged, recover, segments};
+use super::segments::segment_name;
 use super::{DamageKind, Log, LogError, LogIdentity, take_snapshot};
 use crate::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
 use doorbuster_protocol::event::Events;
@@ -215,6 +216,35 @@ fn segments_that_are_missing_or_damaged_are_refused() {
     let inside = batches.iter().filter(|batch| batch.first >= second && batch.first < last.first);
     let offset: u64 = inside.map(|batch| frame_bytes(batch.events.len())).sum();
     check(&|disk| disk.flip(&names[1], offset + 70, 0), &names[1], last.first);
+}
+
+#[test]
+fn a_segment_that_begins_within_another_is_refused() {
+    let (disk, batches) = logged(60);
+    let names = segments(&disk);
+    let check = |batch: &Batch, damage: &dyn Fn(&MemoryDisk)| {
+        let copy = disk.duplicate();
+        let stray = segment_name(batch.first);
+        run_immediate(copy.create(&stray)).expect("no segment begins here");
+        copy.grow(&stray, 8 << 10);
+        damage(&copy);
+        let error = refused(&copy).expect("damage");
+        let LogError::Damaged { file, sequence, kind, .. } = &error else { panic!("{error}") };
+        assert_eq!((*sequence, *kind), (batch.first, DamageKind::Twice), "{error}");
+        assert_eq!(file, &Path::new("memory").join(stray));
+        let verified = Inspector::of(copy, identity()).verify();
+        assert!(matches!(verified, Err(LogError::Damaged { kind: DamageKind::Twice, .. })));
+    };
+    // In a closed segment, and in the last one.
+    let last = names.last().expect("there are segments");
+    let begins_a_segment = |batch: &&Batch| names.contains(&segment_name(batch.first));
+    check(&batches[1], &|_| {});
+    let within = batches.iter().rfind(|batch| !begins_a_segment(batch)).expect("there is one");
+    assert!(segment_name(within.first) > *last, "it stands in the last segment");
+    check(within, &|_| {});
+    // Even when the very frame at its place is damaged, there are those behind it.
+    let second = frame_bytes(batches[0].events.len());
+    check(&batches[1], &|disk| disk.flip(&names[0], second + 1, 0));
 }
 
 #[test]

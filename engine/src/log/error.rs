@@ -98,6 +98,9 @@ pub enum DamageKind {
         /// The sequence that stands there.
         found: Sequence,
     },
+    /// A segment begins where the one before it has not ended.
+    #[error("the segment before it goes on with this event, or holds later ones")]
+    Twice,
     /// A file between others, or the first one, is not there.
     #[error("the segment that holds this event is missing")]
     MissingSegment,

@@ -40,7 +40,9 @@ fn sequence_of(name: &str, suffix: &str) -> Option<Sequence> {
     if digits.len() != DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().filter(|number| *number < SEQUENCE_MAX).map(Sequence::new)
+    // No event has the sequence 0: such a file is none of a log's.
+    let known = 1..SEQUENCE_MAX;
+    digits.parse().ok().filter(|number| known.contains(number)).map(Sequence::new)
 }
 
 /// A segment or a snapshot: its name, and the sequence that the name says.
@@ -132,12 +134,15 @@ mod tests {
             "18446744073709551615.log",
             "notes.txt",
             "+0000000000000000001.log",
+            "00000000000000000000.log",
+            "00000000000000000000.snapshot",
         ] {
             run_immediate(disk.create(name)).expect("a new file");
         }
         let listing = run_immediate(Listing::read(&disk)).expect("a listing");
         let firsts: Vec<u64> = listing.segments.iter().map(|s| s.sequence.get()).collect();
         assert_eq!(firsts, [1, 900]);
+        assert_eq!(listing.snapshots.len(), 1);
         assert_eq!(listing.snapshots[0].sequence.get(), 899);
         assert_eq!(listing.spares, [Spare { number: 3, bytes: 0 }]);
         assert_eq!(listing.temporary.len(), 1);

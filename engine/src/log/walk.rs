@@ -13,7 +13,7 @@
 use super::error::{DamageKind, LogError, LogIdentity};
 use super::flip::{self, Flip};
 use super::frame::{HEADER_BYTES, Header, Parsed};
-use super::segments::{Named, missing};
+use super::segments::{Named, missing, segment_name};
 use super::window::Window;
 use crate::storage::{BLOCK, Mode, Storage};
 use doorbuster_protocol::{Epoch, Sequence};
@@ -166,6 +166,7 @@ impl<S: Storage> Walk<S> {
             let closes_at = closes_at.or(self.until);
             let found = self.look().await?;
             if closes_at == Some(self.expected) && !found.is_ok_and(|header| header.is_seal) {
+                self.check_closed(found.is_ok()).await?;
                 if self.index + 1 == self.segments.len() {
                     let offset = self.offset;
                     return Ok(Step::End(Tail { offset, is_torn: false, has_remains: true }));
@@ -317,6 +318,17 @@ impl<S: Storage> Walk<S> {
             None => flip::in_body(&header, frame)
                 .map(|flip| (flip, has_events && !flip::lacks_a_sector(frame))),
         })
+    }
+
+    /// Checks that a segment ends where the next one begins: an event that stands in both would be
+    /// lost with the rest of the first.
+    async fn check_closed(&mut self, has_frame: bool) -> Result<(), LogError> {
+        if !has_frame && !self.look_behind().await?.has_good_frame {
+            return Ok(());
+        }
+        let file = self.storage.path().join(segment_name(self.expected));
+        let (sequence, kind) = (self.expected, DamageKind::Twice);
+        Err(LogError::Damaged { file, offset: 0, sequence, kind })
     }
 
     /// Reads the segment behind the current offset to its end.
