@@ -45,6 +45,12 @@ fn sequence_of(name: &str, suffix: &str) -> Option<Sequence> {
     digits.parse().ok().filter(|number| known.contains(number)).map(Sequence::new)
 }
 
+/// The number in a spare's name, spelled as it is here; there is always a next one.
+fn number_of_spare(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(SPARE)?.parse().ok()?;
+    (number < u64::MAX && spare_name(number) == name).then_some(number)
+}
+
 /// A segment or a snapshot: its name, and the sequence that the name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
@@ -87,7 +93,7 @@ impl Listing {
                 listing.segments.push(Named { sequence, name, bytes: entry.bytes });
             } else if let Some(sequence) = sequence_of(&name, SNAPSHOT) {
                 listing.snapshots.push(Named { sequence, name, bytes: entry.bytes });
-            } else if let Some(number) = name.strip_suffix(SPARE).and_then(|n| n.parse().ok()) {
+            } else if let Some(number) = number_of_spare(&name) {
                 listing.spares.push(Spare { number, bytes: entry.bytes });
             } else if name.ends_with(TEMPORARY) {
                 listing.temporary.push(name);
@@ -129,6 +135,9 @@ mod tests {
             "00000000000000000001.log",
             "00000000000000000899.snapshot",
             "3.spare",
+            "03.spare",
+            "+4.spare",
+            "18446744073709551615.spare",
             "00000000000000000899.tmp",
             "900.log",
             "18446744073709551615.log",
