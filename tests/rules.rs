@@ -21,8 +21,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("postgres-harness", &[]),
 ];
 
-/// Crates that may use all others: the binary, the benchmarks, and the simulator.
-const TOPS: &[&str] = &["doorbuster", "doorbuster-benches", "doorbuster-simulator"];
+/// Crates that may use all others: the binary, the benchmarks, the simulator, and what is fuzzed.
+const TOPS: &[&str] =
+    &["doorbuster", "doorbuster-benches", "doorbuster-simulator", "doorbuster-fuzz-targets"];
 
 /// What the state machine may name beside the standard library.
 const STATE_MACHINE_USES: &[&str] = &[

@@ -31,10 +31,13 @@
 //! | [`metrics`] | counters per thread, and their sums |
 //! | [`admin`] | the administrators' address: metrics, health, readiness |
 //! | `alarm` | one timer for a whole connection |
+//! | `fuzzing` | the parsers, for the fuzz targets alone |
 
 pub mod admin;
 pub mod config;
 pub mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 pub mod server;
 pub mod time;
