@@ -227,6 +227,8 @@ pub(super) fn add_product(
     let (available, held, sold) = (from.u32()?, from.u32()?, from.u32()?);
     ensure(price <= limits::PRICE_MAX, "price")?;
     ensure(stock <= limits::STOCK_MAX, "stock")?;
+    ensure(hold_seconds <= limits::HOLD_SECONDS_MAX, "time of a hold")?;
+    ensure(waitlist_capacity <= limits::WAITLIST_MAX, "capacity of a waitlist")?;
     ensure(
         u64::from(available) + u64::from(held) + u64::from(sold) == u64::from(stock),
         "available + held + sold is not the stock",
