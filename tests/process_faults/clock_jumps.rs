@@ -1,10 +1,12 @@
 //! The wall clock is set while a server runs, an hour ahead and then two hours back. Holds last as
 //! long as was promised, no more and no less, and nothing is sold twice.
 
+use crate::apart::Apart;
+use crate::shop::Shop;
 use crate::support::clock::{Clock, SEEN_WITHIN};
 use crate::support::{Server, doorbuster, wait_until};
-use crate::trial::{Trial, times};
-use crate::witness::{Came, Witness};
+use crate::trial::{Trial, dial, times};
+use crate::witness::{Came, Sighting, Witness};
 use serde_json::{Value, json};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,4 +76,38 @@ fn the_clock_jumps_ahead_and_back() {
         assert_eq!(seen.since(begun).find(|it| it.came != Came::Order), None);
     }
     trial.close(server, load, witness);
+}
+
+#[test]
+fn an_edge_by_another_clock_gives_no_false_answer() {
+    let mut trial = Trial::of("clock of one edge wrong");
+    let Some(clock) = trial.needs(Clock::new(&trial.path("clock"))) else { return };
+    let data = trial.data();
+    let mut command = doorbuster();
+    clock.apply(&mut command);
+    let shop = Apart::start(&data, &[], command);
+    trial.open_sale(shop.http(), &data);
+    let load = trial.load(shop.http(), &data, None);
+    let witness = Witness::send(shop.http(), &data, "witness");
+    for wrong in (0..times(1, 10)).flat_map(|_| [HOUR, -HOUR]) {
+        trial.until_sold(&load, Instant::now());
+        clock.set(wrong);
+        thread::sleep(SEEN_WITHIN);
+        let begun = Instant::now();
+        thread::sleep(dial(Duration::from_millis(500), Duration::from_secs(3)));
+        clock.set(0);
+        trial.fault();
+        // The time until a process sees its clock is the test's, not the shop's.
+        let right = Instant::now() + SEEN_WITHIN;
+        trial.until_sold(&load, right);
+        let seen = witness.seen();
+        // Where the clocks disagree, a request may seem to have come too late: it is not done then.
+        let is_true = |it: &Sighting| {
+            it.came == Came::Order || it.came == Came::Refusal(503, "timeout".to_owned())
+        };
+        assert_eq!(seen.since(begun).find(|it| !is_true(it)), None);
+        let refused = seen.since(begun).filter(|it| it.came != Came::Order).count();
+        eprintln!("{wrong} s: {refused} of {} refused", seen.since(begun).count());
+    }
+    trial.close(shop, load, witness);
 }

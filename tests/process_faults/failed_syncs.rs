@@ -11,11 +11,10 @@ use crate::support::stored::Stored;
 use crate::support::{Server, behind, doorbuster, doorbuster_after, wait_until};
 use crate::trial::{Trial, times};
 use crate::witness::Witness;
-use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 /// How a server is started.
@@ -38,10 +37,7 @@ fn sale(trial: &mut Trial, memory: &Disk, disk: &Disk, round: u32, start: Start<
     let before = load.progress.accepted();
     wait_until("orders are placed", || load.progress.accepted() > before + 100);
 
-    server.signal(Signal::STOP);
-    disk.dig_holes();
-    let filler = memory.fill();
-    server.signal(Signal::CONT);
+    let filler = disk.dig_holes(|| memory.fill());
     let mut ended = None;
     wait_until("the process ends at the first failure", || {
         ended = server.try_wait();
@@ -57,7 +53,21 @@ fn sale(trial: &mut Trial, memory: &Disk, disk: &Disk, round: u32, start: Start<
         the_device_lies(disk.path());
     }
     drop((server, filler));
-    disk.mount_again();
+    if round % 2 == 0 {
+        disk.mount_again();
+    } else {
+        // Started again at once, as an operator's system would, it reads what the page cache has of
+        // what the device failed to take, and sells on; and then the power goes.
+        match Server::try_start_as(start(), &data, &http, &flags) {
+            Ok(server) => {
+                trial.until_sold(&load, Instant::now());
+                server.kill();
+            }
+            Err(refused) => return was_refused(trial, &refused),
+        }
+        disk.cut_power();
+        trial.fault();
+    }
 
     let begun = Instant::now();
     match Server::try_start_as(start(), &data, &http, &flags) {
@@ -66,12 +76,15 @@ fn sale(trial: &mut Trial, memory: &Disk, disk: &Disk, round: u32, start: Start<
             let (acknowledged, _) = trial.end_load(load, witness);
             trial.settle(server, &store, &acknowledged);
         }
-        Err((status, errors)) => {
-            // Nobody was told anything false, and whoever has a copy of the log goes on from it.
-            assert_eq!(status.code(), Some(2), "{errors}");
-            trial.note("recovery refused with damage");
-        }
+        Err(refused) => was_refused(trial, &refused),
     }
+}
+
+/// Nobody was told anything false, and whoever has a copy of the log goes on from it.
+fn was_refused(trial: &mut Trial, (status, errors): &(ExitStatus, String)) {
+    eprintln!("{errors}");
+    assert_eq!(status.code(), Some(2), "{errors}");
+    trial.note("recovery refused with damage");
 }
 
 /// What is written there is lost at the first sync, and the second one calls it durable.
@@ -85,7 +98,7 @@ fn the_device_lies(folder: &Path) {
 }
 
 fn rounds(mut trial: Trial, start: Start<'_>) {
-    for round in 0..times(1, 20) {
+    for round in 0..times(2, 20) {
         let Some(memory) = trial.needs(Disk::memory(160)) else { return };
         let image = memory.path().join("image");
         let Some(disk) = trial.needs(Disk::ext4(&image, 96, &["-O", "^has_journal"])) else {

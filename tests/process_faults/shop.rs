@@ -19,7 +19,10 @@ pub(crate) trait Shop {
     /// Whether the store has everything.
     fn has_stored_all(&self) -> bool {
         let metrics = Metrics::of(self.projector());
-        metrics.sum("projector_lag_events") == 0.0 && metrics.max("projector_connected") == 1.0
+        // There is no lag to be told before the engine was heard of.
+        let lag = metrics.found("projector_lag_events");
+        let is_connected = metrics.max("projector_connected") == 1.0;
+        is_connected && !lag.is_empty() && lag.iter().all(|events| *events == 0.0)
     }
 }
 

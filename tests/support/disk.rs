@@ -17,8 +17,8 @@ const PREFIX: &str = "doorbuster-disk-";
 /// A mounted file system.
 pub struct Disk {
     at: PathBuf,
-    /// What it lies on, and how it is mounted; `None` lies on memory.
-    image: Option<(PathBuf, String)>,
+    /// What it lies on; `None` lies on memory.
+    image: Option<PathBuf>,
 }
 
 /// What takes all room of a disk until it is dropped.
@@ -37,11 +37,13 @@ impl Disk {
     pub fn ext4(image: &Path, mebibytes: u32, features: &[&str]) -> Result<Self, String> {
         let file = File::create(image).map_err(|error| format!("{}: {error}", image.display()))?;
         file.set_len(u64::from(mebibytes) << 20).map_err(|error| error.to_string())?;
-        // Everything is written at its making, and nothing is kept back for root.
+        // Everything is written at its making, and nothing is kept back for root. Blocks are pages:
+        // the loop driver (of Linux 6.18) calls a write done of which its file took only a part, and
+        // no file takes a part of a page.
         let lazy = "lazy_itable_init=0,lazy_journal_init=0";
-        let make = ["-q", "-F", "-m", "0", "-E", lazy];
+        let make = ["-q", "-F", "-m", "0", "-b", "4096", "-E", lazy];
         run("mkfs.ext4", &[&make[..], features, &[text(image)]].concat())?;
-        let disk = Self { at: mount_point()?, image: Some((image.to_owned(), "loop".to_owned())) };
+        let disk = Self { at: mount_point()?, image: Some(image.to_owned()) };
         disk.mount()?;
         Ok(disk)
     }
@@ -57,14 +59,19 @@ impl Disk {
         format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
     }
 
-    /// Has the file that it lies on let go of every block of zeros. Nobody may write meanwhile.
+    /// Has the file that it lies on let go of every block of zeros, and runs `then`, while nobody can
+    /// write.
     ///
     /// The disk reads as before, and has as much room; but what is written to it needs room below
     /// it, as on a volume of which more was promised than there is.
-    pub fn dig_holes(&self) {
-        let (image, _) = self.image.as_ref().expect("it lies on a file");
-        run("sync", &["--file-system", text(&self.at)]).unwrap_or_else(|error| panic!("{error}"));
-        run("fallocate", &["--dig-holes", text(image)]).unwrap_or_else(|error| panic!("{error}"));
+    pub fn dig_holes<T>(&self, then: impl FnOnce() -> T) -> T {
+        // A block that is written after it was found to be zeros would be lost.
+        must(run("fsfreeze", &["--freeze", text(&self.at)]));
+        let dug = run("fallocate", &["--dig-holes", text(self.image())]);
+        let result = then();
+        must(run("fsfreeze", &["--unfreeze", text(&self.at)]));
+        must(dug);
+        result
     }
 
     /// Takes whatever room is left.
@@ -79,21 +86,37 @@ impl Disk {
     }
 
     fn mount(&self) -> Result<(), String> {
-        let (image, options) = self.image.as_ref().expect("it lies on a file");
-        run("mount", &["-t", "ext4", "-o", options, text(image), text(&self.at)])
+        run("mount", &["-t", "ext4", "-o", "loop", text(self.image()), text(&self.at)])
     }
 
     /// Unmounts it, has it repaired as after a crash, and mounts it again: what is there then is
     /// what the device has, and nothing that only the page cache had.
     pub fn mount_again(&self) {
-        let (image, _) = self.image.as_ref().expect("it lies on a file");
-        run("umount", &[text(&self.at)]).unwrap_or_else(|error| panic!("{error}"));
-        let checked = Command::new("e2fsck").args(["-f", "-y", text(image)]).output();
+        must(run("umount", &[text(&self.at)]));
+        self.mount_repaired();
+    }
+
+    /// Cuts its power: what the device does not have at this moment is gone.
+    pub fn cut_power(&self) {
+        let image = self.image();
+        let cut = image.with_extension("cut");
+        must(run("cp", &["--sparse=always", text(image), text(&cut)]));
+        must(run("umount", &[text(&self.at)]));
+        fs::rename(&cut, image).expect("renamed");
+        self.mount_repaired();
+    }
+
+    fn mount_repaired(&self) {
+        let checked = Command::new("e2fsck").args(["-f", "-y", text(self.image())]).output();
         let checked = checked.expect("e2fsck runs");
         // 0: nothing found, 1: errors corrected.
         let said = String::from_utf8_lossy(&checked.stdout);
         assert!(matches!(checked.status.code(), Some(0 | 1)), "{}: {said}", checked.status);
-        self.mount().unwrap_or_else(|error| panic!("{error}"));
+        must(self.mount());
+    }
+
+    fn image(&self) -> &Path {
+        self.image.as_ref().expect("it lies on a file")
     }
 }
 
@@ -146,6 +169,10 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
     }
+}
+
+fn must(done: Result<(), String>) {
+    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn text(path: &Path) -> &str {

@@ -16,14 +16,19 @@ impl Metrics {
 
     /// The values of a metric, over all of its labels.
     pub fn values(&self, name: &str) -> Vec<f64> {
+        let values = self.found(name);
+        assert!(!values.is_empty(), "no {name} in:\n{}", self.0);
+        values
+    }
+
+    /// The same; none when the page does not have it, or not yet.
+    pub fn found(&self, name: &str) -> Vec<f64> {
         let is_it = |line: &&str| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
         };
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse().ok());
-        let values: Vec<f64> = self.0.lines().filter(is_it).filter_map(value).collect();
-        assert!(!values.is_empty(), "no {name} in:\n{}", self.0);
-        values
+        self.0.lines().filter(is_it).filter_map(value).collect()
     }
 
     /// Their sum.
