@@ -53,7 +53,7 @@ fn sale(trial: &mut Trial, memory: &Disk, disk: &Disk, round: u32, start: Start<
         the_device_lies(disk.path());
     }
     drop((server, filler));
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         disk.mount_again();
     } else {
         // Started again at once, as an operator's system would, it reads what the page cache has of
