@@ -84,7 +84,8 @@ fn turn_away(worker: &Rc<Worker>, stream: TcpStream, problem: Problem) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let answer = farewell::answer(problem, &worker.request_ids.fresh());
-        farewell::say(&RefCell::new(Wire::new(stream)), &answer, REFUSAL_TIME_MAX).await;
+        let wire = RefCell::new(Wire::new(stream));
+        farewell::say(&wire, &answer, REFUSAL_TIME_MAX, || false).await;
         worker.turned_away.set(worker.turned_away.get() - 1);
     });
 }

@@ -43,10 +43,12 @@ enum Phase {
     Resting(Instant),
     /// Sending the headers of a request, since then.
     Heading(Instant),
+    /// Sending a body, since then; the request watches its own deadlines.
+    Sending(Instant),
     /// Waiting for an answer; the request watches its own deadlines.
     Served,
-    /// It has had its last answer.
-    Leaving,
+    /// It has had its last answer, then.
+    Leaving(Instant),
 }
 
 /// What a connection's socket, its requests and its thread share.
@@ -86,6 +88,11 @@ impl ConnectionState {
         self.phase.set(Phase::Served);
     }
 
+    /// Its body is waited for, or has come.
+    pub(crate) fn awaits_body(&self, since: Option<Instant>) {
+        self.phase.set(since.map_or(Phase::Served, Phase::Sending));
+    }
+
     /// Its answer is ready to be written.
     pub(crate) fn request_ends(&self) {
         self.answered.set(self.answered.get() + 1);
@@ -105,15 +112,20 @@ impl ConnectionState {
         self.wake();
     }
 
-    /// Whether it ever had an answer, and since when it has had nothing to be answered; `None`
-    /// while it has.
-    pub(crate) fn waiting(&self) -> Option<(bool, Instant)> {
-        match self.phase.get() {
-            Phase::Resting(since) | Phase::Heading(since) if !self.is_let_go.get() => {
-                Some((self.answered.get() > 0, since))
+    /// How it holds its place without a request to be answered, and since when; `None` while there
+    /// is one.
+    pub(crate) fn waiting(&self) -> Option<(Waiting, Instant)> {
+        let (waiting, since) = match self.phase.get() {
+            Phase::Leaving(since) => (Waiting::Done, since),
+            Phase::Resting(since) | Phase::Heading(since) | Phase::Sending(since) => {
+                match self.answered.get() {
+                    0 => (Waiting::New, since),
+                    _ => (Waiting::Known, since),
+                }
             }
-            _ => None,
-        }
+            Phase::Served => return None,
+        };
+        (!self.is_let_go.get()).then_some((waiting, since))
     }
 
     /// Whether it was told to go.
@@ -153,6 +165,18 @@ impl ConnectionState {
     }
 }
 
+/// How a connection holds its place without a request to be answered, in the order in which they
+/// are let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Waiting {
+    /// It has had its last answer.
+    Done,
+    /// It has never had an answer.
+    New,
+    /// It has had answers.
+    Known,
+}
+
 /// How a part of a connection's life ended.
 enum Next {
     /// A whole head has come.
@@ -175,19 +199,20 @@ pub(crate) async fn serve(state: Rc<ConnectionState>, worker: Rc<Worker>) {
             Next::Rest => poll_fn(|context| rest(&state, &worker, context)).await,
             Next::Serve => converse(&state, &worker).await,
             Next::Refuse(refusal) => {
-                state.phase.set(Phase::Leaving);
+                state.phase.set(Phase::Leaving(Instant::now()));
                 worker.metrics.rejected(Rejected::Malformed);
                 worker.metrics.request(Resource::Unknown.route(), refusal.status());
                 let answer =
                     farewell::answer(refusal::of_framing(refusal), &worker.request_ids.fresh());
-                farewell::say(&state.wire, &answer, worker.config.write_timeout).await;
+                let is_let_go = || state.is_let_go();
+                farewell::say(&state.wire, &answer, worker.config.write_timeout, is_let_go).await;
                 return;
             }
             Next::Close => {
                 // Whoever was answered in the middle of a body has more of it on the way.
                 if state.wire.borrow().is_in_body() {
-                    state.phase.set(Phase::Leaving);
-                    farewell::linger(&state.wire).await;
+                    state.phase.set(Phase::Leaving(Instant::now()));
+                    farewell::linger(&state.wire, || state.is_let_go()).await;
                 }
                 return;
             }
@@ -218,7 +243,7 @@ fn rest(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) -> 
         // Nobody waits for an answer when the thread stops.
         Phase::Resting(_) if state.is_stopping.get() => return Poll::Ready(Next::End),
         Phase::Resting(since) => since + worker.config.idle_timeout,
-        Phase::Served | Phase::Leaving => return Poll::Ready(Next::End),
+        Phase::Sending(_) | Phase::Served | Phase::Leaving(_) => return Poll::Ready(Next::End),
     };
     ready!(state.alarm.poll(context, deadline));
     if let Phase::Heading(_) = state.phase.get() {
@@ -290,7 +315,7 @@ fn watch(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) ->
         return Poll::Ready(Next::End);
     }
     match state.phase.get() {
-        Phase::Served | Phase::Leaving => Poll::Pending,
+        Phase::Sending(_) | Phase::Served | Phase::Leaving(_) => Poll::Pending,
         Phase::Heading(since) => {
             ready!(state.alarm.poll(context, since + worker.config.header_timeout));
             worker.metrics.rejected(Rejected::SlowHeaders);

@@ -45,8 +45,8 @@ impl Connections {
         self.closed.notify_one();
     }
 
-    /// Lets those go that have waited longest without a request to be answered: first who never had
-    /// one. How many.
+    /// Lets those go that have waited longest without a request to be answered: first who has had a
+    /// last answer, then who never had one. How many.
     pub(crate) fn make_room(&self) -> usize {
         let open = self.open.borrow();
         let mut waiting: Vec<_> =

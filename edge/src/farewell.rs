@@ -43,8 +43,13 @@ pub(crate) fn answer(problem: Problem, request: &str) -> Vec<u8> {
     bytes
 }
 
-/// Gives a last answer within `patience`, and takes leave.
-pub(crate) async fn say(wire: &RefCell<Wire>, answer: &[u8], patience: Duration) {
+/// Gives a last answer within `patience`, and takes leave, which ends early when `is_let_go`.
+pub(crate) async fn say(
+    wire: &RefCell<Wire>,
+    answer: &[u8],
+    patience: Duration,
+    is_let_go: impl Fn() -> bool,
+) {
     let mut rest = answer;
     let written = poll_fn(|context| {
         while !rest.is_empty() {
@@ -59,22 +64,23 @@ pub(crate) async fn say(wire: &RefCell<Wire>, answer: &[u8], patience: Duration)
     if timeout(patience, written).await == Ok(true) {
         let closed = poll_fn(|context| wire.borrow_mut().poll_shutdown(context)).await;
         if closed.is_ok() {
-            linger(wire).await;
+            linger(wire, is_let_go).await;
         }
     }
 }
 
-/// Reads what a client still sends, until it ends or has had its time.
-pub(crate) async fn linger(wire: &RefCell<Wire>) {
+/// Reads what a client still sends, until it ends, has had its time, or `is_let_go`.
+pub(crate) async fn linger(wire: &RefCell<Wire>, is_let_go: impl Fn() -> bool) {
     let mut left = LINGER_BYTES_MAX;
     let over = poll_fn(|context| {
-        loop {
+        while !is_let_go() {
             match wire.borrow_mut().poll_discard(context) {
                 Poll::Ready(Ok(bytes)) if (1..left).contains(&bytes) => left -= bytes,
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
         }
+        Poll::Ready(())
     });
     let _ = timeout(LINGER_TIME_MAX, over).await;
 }

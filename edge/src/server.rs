@@ -22,7 +22,7 @@ use tokio::task::LocalSet;
 /// Connections that wait to be accepted, per listener.
 const BACKLOG: i32 = 4_096;
 /// When the kernel asks whether a silent client is still there, how often, and how many times: one
-/// that vanished is found after a minute.
+/// that vanished is found within a minute.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
     .with_interval(Duration::from_secs(10))

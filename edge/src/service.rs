@@ -114,7 +114,9 @@ impl Call<'_> {
         if incoming.is_end_stream() {
             return Ok(Bytes::new());
         }
+        self.connection.awaits_body(Some(self.started));
         let body = body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await;
+        self.connection.awaits_body(None);
         self.body_took.set(self.started.elapsed());
         let metrics = &self.worker.metrics;
         body.map_err(|problem| match self.connection.refused() {

@@ -152,6 +152,8 @@ fn what_passes_means_the_same_to_hypers_parser() {
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(text.as_bytes());
         assert_eq!(parsed, Ok(httparse::Status::Complete(head.bytes)), "seed {seed}: {text:?}");
+        let target = request.path.unwrap().as_bytes().to_vec();
+        assert!(hyper::Uri::from_maybe_shared(target).is_ok(), "seed {seed}: {text:?}");
         let value = |name: &str| {
             let mut of_name =
                 request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));

@@ -227,6 +227,31 @@ fn who_rests_longest_makes_room() {
 }
 
 #[test]
+fn a_body_that_is_waited_for_makes_room_as_well() {
+    let shop = shop(|config| {
+        (config.connections_per_thread_max, config.body_timeout) = (2, LONG);
+        config.body_rate_min = None;
+    });
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let bearer = bearer("ann");
+    let head = format!(
+        "POST {FLASH} HTTP/1.1\r\nhost: a\r\nauthorization: {bearer}\r\n\
+         expect: 100-continue\r\ncontent-length: 15\r\n\r\n"
+    );
+    let mut seated: Vec<Client> = (0..2).map(|_| shop.client()).collect();
+    for client in &mut seated {
+        client.send(&head);
+        let asked_for = client.interim();
+        assert!(asked_for.starts_with("HTTP/1.1 100"), "{asked_for}");
+    }
+    assert_eq!(shop.get("/health").status, 200);
+    assert!(seated[0].is_closed());
+    assert_eq!((shop.rejected("connections"), shop.rejected("let-go")), (0, 1));
+    seated[1].send(r#"{"quantity": 1}"#);
+    assert_eq!(seated[1].answer().status, 201);
+}
+
+#[test]
 fn an_address_has_its_share_of_connections() {
     let shop = shop(|config| {
         config.threads = 2;
