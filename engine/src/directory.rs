@@ -8,24 +8,21 @@
 //!
 //! Other files may live beside them; a directory is ours when it is empty or has a superblock.
 
+mod making;
 mod superblock;
 
-use crate::log::{self, LogConfig, LogError};
-use crate::storage::{BLOCK, StdDisk, run_immediate, sync_directory};
+use crate::log::LogError;
+use crate::storage::{StdDisk, Tree};
 use doorbuster_protocol::PartitionId;
 use doorbuster_protocol::routing::PartitionCount;
+use making::{LOCK, SUPERBLOCK};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use superblock::{Superblock, SuperblockError};
+pub use superblock::Superblock;
 
-const SUPERBLOCK: &str = "superblock.json";
-const SUPERBLOCK_TEMPORARY: &str = "superblock.json.tmp";
-const LOCK: &str = "LOCK";
 const PARTITIONS: &str = "partitions";
-/// Bytes that all new logs of a directory may fill at first, beyond the least for each.
-const FIRST_FILL_BYTES: u64 = 64 << 20;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +112,11 @@ pub enum DirectoryError {
 
 /// Where the log of `partition` lives in the data directory at `root`.
 pub(crate) fn partition_path(root: &Path, partition: PartitionId) -> PathBuf {
-    root.join(PARTITIONS).join(format!("{:04}", partition.get()))
+    root.join(PARTITIONS).join(partition_name(partition))
+}
+
+fn partition_name(partition: PartitionId) -> String {
+    format!("{:04}", partition.get())
 }
 
 fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
@@ -141,16 +142,34 @@ impl DataDirectory {
     /// there is nothing. One that exists keeps its own number: see
     /// [`DataDirectory::check_partitions`].
     pub fn create_or_open(path: &Path, partitions: PartitionCount) -> Result<Self, DirectoryError> {
+        let root = StdDisk::new(path);
         if !Self::exists(path) {
-            check_empty(path)?;
+            making::check_empty(&root)?;
             fs::create_dir_all(path).map_err(refused("make", path))?;
         }
         let lock = lock(path)?;
         // Only now: another process may have made it while we waited for nothing.
         if !Self::exists(path) {
-            create(path, partitions)?;
+            let superblock = Superblock::new(partitions);
+            let superblock = superblock.map_err(refused("find random bytes for", path))?;
+            making::create(&root, &superblock)?;
         }
         Self::open_locked(path, Some(lock))
+    }
+
+    /// Opens the data directory at `root`; makes it, as `superblock` says, when there is nothing.
+    /// `root` itself is there, and nobody else uses it: on a disk that no other process can see,
+    /// there is no lock.
+    pub fn create_or_open_on(
+        root: &impl Tree,
+        superblock: &Superblock,
+    ) -> Result<Self, DirectoryError> {
+        if !making::exists(root)? {
+            making::check_empty(root)?;
+            making::create(root, superblock)?;
+        }
+        let superblock = making::read(root)?;
+        Ok(Self { path: root.path().to_owned(), superblock, _lock: None })
     }
 
     /// Opens and locks the data directory at `path`.
@@ -167,16 +186,7 @@ impl DataDirectory {
     }
 
     fn open_locked(path: &Path, lock: Option<File>) -> Result<Self, DirectoryError> {
-        let file = path.join(SUPERBLOCK);
-        let text = fs::read_to_string(&file).map_err(refused("read", &file))?;
-        let superblock = Superblock::parse(&text).map_err(|error| match error {
-            SuperblockError::Version(found) => DirectoryError::Version {
-                path: path.to_owned(),
-                found,
-                supported: superblock::VERSION,
-            },
-            SuperblockError::Damaged(why) => DirectoryError::Damaged { path: file.clone(), why },
-        })?;
+        let superblock = making::read(&StdDisk::new(path))?;
         Ok(Self { path: path.to_owned(), superblock, _lock: lock })
     }
 
@@ -196,6 +206,10 @@ impl DataDirectory {
     pub fn partition_path(&self, partition: PartitionId) -> PathBuf {
         partition_path(&self.path, partition)
     }
+    /// Where the log of `partition` lives, in a data directory at `root`.
+    pub fn partition_on<T: Tree>(root: &T, partition: PartitionId) -> T {
+        root.directory(PARTITIONS).directory(&partition_name(partition))
+    }
     /// An error when it has another number of partitions than somebody asked for.
     pub fn check_partitions(&self, asked: PartitionCount) -> Result<(), DirectoryError> {
         if self.partitions() == asked {
@@ -214,37 +228,8 @@ fn check_there(path: &Path) -> Result<(), DirectoryError> {
     if DataDirectory::exists(path) {
         return Ok(());
     }
-    check_empty(path)?;
+    making::check_empty(&StdDisk::new(path))?;
     Err(DirectoryError::Missing { path: path.to_owned() })
-}
-
-/// An error when something lives at `path` that is no rest of an unfinished data directory.
-fn check_empty(path: &Path) -> Result<(), DirectoryError> {
-    let foreign = |found: String| DirectoryError::Foreign { path: path.to_owned(), found };
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(foreign("it is a file".to_owned()));
-        }
-        Err(error) => return Err(refused("list", path)(error)),
-    };
-    for entry in entries {
-        let name = entry.map_err(refused("list", path))?.file_name();
-        if name != LOCK && name != PARTITIONS && name != SUPERBLOCK_TEMPORARY {
-            return Err(foreign(name.to_string_lossy().into_owned()));
-        }
-    }
-    let partitions = path.join(PARTITIONS);
-    if partitions.exists() && !path.join(SUPERBLOCK_TEMPORARY).exists() {
-        // The temporary superblock is made first and renamed last. Logs without either have lost
-        // their superblock, and must not be made anew.
-        return Err(DirectoryError::Damaged {
-            path: path.join(SUPERBLOCK),
-            why: "it is missing, although there are partitions".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, DirectoryError> {
@@ -272,50 +257,6 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
     let told = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     told.map_err(refused("write", &file))?;
     Ok(lock)
-}
-
-/// Makes everything, durably, the superblock last.
-fn create(path: &Path, partitions: PartitionCount) -> Result<(), DirectoryError> {
-    let temporary = path.join(SUPERBLOCK_TEMPORARY);
-    let superblock = Superblock::new(partitions).map_err(refused("find random bytes for", path))?;
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(superblock.render().as_bytes())?;
-        file.sync_all()?;
-        sync_directory(path)
-    };
-    write().map_err(refused("write", &temporary))?;
-    let all = path.join(PARTITIONS);
-    if all.exists() {
-        // What an unfinished start left. No superblock ever named it, so nothing was kept there.
-        fs::remove_dir_all(&all).map_err(refused("remove", &all))?;
-    }
-    fs::create_dir(&all).map_err(refused("make", &all))?;
-    let config = LogConfig { first_fill_bytes: first_fill(partitions), ..LogConfig::default() };
-    for partition in partitions.all() {
-        let directory = partition_path(path, partition);
-        fs::create_dir(&directory).map_err(refused("make", &directory))?;
-        run_immediate(log::create(&StdDisk::new(&directory), &config))?;
-    }
-    sync_directory(&all).map_err(refused("sync", &all))?;
-    let file = path.join(SUPERBLOCK);
-    let finish = || -> io::Result<()> {
-        sync_directory(path)?;
-        fs::rename(&temporary, &file)?;
-        sync_directory(path)?;
-        // The directory itself may be new, too.
-        match path.canonicalize()?.parent() {
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        }
-    };
-    finish().map_err(refused("write", &file))
-}
-
-/// Few partitions start with a megabyte each, many with less, so that the directory stays small.
-fn first_fill(partitions: PartitionCount) -> u64 {
-    let share = FIRST_FILL_BYTES / u64::from(partitions.get()) / BLOCK * BLOCK;
-    share.clamp(4 * BLOCK, LogConfig::default().first_fill_bytes)
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ pub(super) const VERSION: u32 = 1;
 
 /// What a data directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Superblock {
-    pub(super) directory: u64,
-    pub(super) partitions: PartitionCount,
+pub struct Superblock {
+    /// Its random id, which stands in every frame. Zero is left for "none".
+    pub directory: u64,
+    /// Its partitions.
+    pub partitions: PartitionCount,
     /// Unix seconds of its making.
-    pub(super) created: u64,
+    pub created: u64,
 }
 
 /// Why a superblock cannot be read.
@@ -33,7 +35,6 @@ impl Superblock {
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Ok(Self {
-            // Zero is left for "none".
             directory: u64::from_le_bytes(bytes).max(1),
             partitions,
             created: since.map_or(0, |since| since.as_secs()),
@@ -58,10 +59,10 @@ impl Superblock {
         format!("{value:#}\n")
     }
 
-    /// From the text of `superblock.json`.
-    pub(super) fn parse(text: &str) -> Result<Self, SuperblockError> {
+    /// From the bytes of `superblock.json`.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, SuperblockError> {
         let damaged = |why: &str| SuperblockError::Damaged(why.to_owned());
-        let value: serde_json::Value = serde_json::from_str(text)
+        let value: serde_json::Value = serde_json::from_slice(text)
             .map_err(|error| SuperblockError::Damaged(error.to_string()))?;
         let number = |name: &str| value[name].as_u64();
         let hex = |name: &str| {
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn it_reads_what_it_wrote() {
-        assert_eq!(Superblock::parse(&superblock().render()), Ok(superblock()));
+        assert_eq!(Superblock::parse(superblock().render().as_bytes()), Ok(superblock()));
     }
 
     #[test]
@@ -116,10 +117,10 @@ mod tests {
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");
-            let read = Superblock::parse(&changed);
+            let read = Superblock::parse(changed.as_bytes());
             assert!(matches!(read, Err(SuperblockError::Damaged(_))), "{from}: {read:?}");
         }
         let newer = text.replace("\"format\": 1", "\"format\": 2");
-        assert_eq!(Superblock::parse(&newer), Err(SuperblockError::Version(2)));
+        assert_eq!(Superblock::parse(newer.as_bytes()), Err(SuperblockError::Version(2)));
     }
 }

@@ -95,6 +95,11 @@ fn other_versions_and_damaged_superblocks_are_refused() {
     assert!(matches!(refused, Err(DirectoryError::Version { found: 9, supported: 1, .. })));
     fs::write(&superblock, text.replace("\"partitions\": 3", "\"partitions\": 4")).expect("so");
     assert!(matches!(DataDirectory::open(&path), Err(DirectoryError::Damaged { .. })));
+    let mut bytes = text.clone().into_bytes();
+    bytes[20] |= 0x80;
+    fs::write(&superblock, &bytes).expect("a change");
+    let refused = DataDirectory::open(&path);
+    assert!(matches!(refused, Err(DirectoryError::Damaged { .. })), "no UTF-8: {refused:?}");
     fs::write(&superblock, &text).expect("as it was");
     DataDirectory::open(&path).expect("as it was");
 }

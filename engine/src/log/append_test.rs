@@ -84,10 +84,10 @@ fn the_last_frame_cut_at_every_byte_leaves_the_frame_before() {
     let check = |cut: u64, is_filled: bool| {
         let copy = disk.duplicate();
         let whole = copy.content(&name).len() as u64;
-        copy.cut(&name, cut);
+        copy.set_length(&name, cut);
         if is_filled {
             // As in a segment that was filled with zeros: the file keeps its length.
-            copy.grow(&name, whole);
+            copy.set_length(&name, whole);
         }
         let context = format!("cut at {cut}, filled: {is_filled}");
         let (log, state) = recover(&copy).unwrap_or_else(|error| panic!("{context}: {error}"));

@@ -207,7 +207,7 @@ fn segments_that_are_missing_or_damaged_are_refused() {
     check(&|disk| remove(disk, &names[0]), &names[0], Sequence::new(1));
     check(&|disk| remove(disk, &names[1]), &names[1], second);
     check(&|disk| disk.flip(&names[1], 10, 0), &names[1], second);
-    check(&|disk| disk.cut(&names[1], 1_000), &names[1], second);
+    check(&|disk| disk.set_length(&names[1], 1_000), &names[1], second);
     let all: &dyn Fn(&MemoryDisk) = &|disk| names.iter().for_each(|name| remove(disk, name));
     check(all, &names[0], Sequence::new(1));
     // The last frame of a closed segment is no tail.

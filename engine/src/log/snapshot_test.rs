@@ -71,7 +71,7 @@ fn a_damaged_snapshot_falls_back_to_the_one_before() {
         let (log, _) = recover(&copy).expect("a sound log");
         assert_eq!(log.recovery().snapshot, Some(newer), "byte {damage}");
     }
-    disk.cut(&newer_name, content.len() as u64 / 3);
+    disk.set_length(&newer_name, content.len() as u64 / 3);
     let (log, _) = recover(&disk).expect("a sound log");
     assert_eq!(log.recovery().snapshot, Some(older));
     // Without any snapshot, the beginning is lost.

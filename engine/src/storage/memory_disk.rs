@@ -4,154 +4,29 @@
 //! only a directory sync makes names durable. [`MemoryDisk::crash`] throws away the rest, except
 //! for an arbitrary subset of it: a device writes unsynced sectors in any order, or not at all.
 //!
-//! Faults are counted over the whole disk, from 1, since the last [`MemoryDisk::reset`]. A failed
-//! sync behaves as Linux does: the file looks clean afterwards and what it lost stays lost. Syncing
-//! such a file again is a bug of the caller, and panics.
+//! A failed sync behaves as Linux does: the file looks clean afterwards and what it lost stays lost,
+//! although it can be read as long as the machine runs. Syncing such a file again is a bug of the
+//! caller, and panics; after [`MemoryDisk::restart`], as another process, it lies.
 
-use super::{Entry, File, Immediate, Mode, Storage};
-use std::collections::{BTreeMap, BTreeSet};
+mod crash;
+mod fault;
+mod model;
+
+pub use crash::Survivors;
+pub use fault::{Failure, Fault};
+
+use super::{Entry, File, Immediate, Mode, Storage, Tree};
+use model::{Change, Content, Disk, Node, power_lost};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The unit that a device writes whole or not at all.
-const SECTOR: usize = 512;
-
-/// Something that goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The nth write fails with EIO after an arbitrary part of it.
-    Write(u64),
-    /// The nth write takes only half of what it is given.
-    ShortWrite(u64),
-    /// The nth sync, of a file or a directory, fails with EIO.
-    Sync(u64),
-    /// The nth rename fails with EIO.
-    Rename(u64),
-    /// The power goes out in the nth change of any kind: it and everything after it fails.
-    Power(u64),
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    written: Vec<u8>,
-    durable: Vec<u8>,
-    /// Sectors whose written and durable content may differ.
-    dirty: BTreeSet<usize>,
-    length_is_dirty: bool,
-    sync_failed: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Created(String, u64),
-    Renamed(String, String),
-    Removed(String),
-}
-
-impl Change {
-    fn apply(&self, names: &mut BTreeMap<String, u64>) {
-        match self {
-            Self::Created(name, file) => {
-                names.insert(name.clone(), *file);
-            }
-            Self::Renamed(from, to) => {
-                if let Some(file) = names.remove(from) {
-                    names.insert(to.clone(), file);
-                }
-            }
-            Self::Removed(name) => {
-                names.remove(name);
-            }
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Disk {
-    files: BTreeMap<u64, Content>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    /// Changes of names since the last directory sync, in order.
-    unsynced: Vec<Change>,
-    next_file: u64,
-    faults: Vec<Fault>,
-    writes: u64,
-    syncs: u64,
-    renames: u64,
-    changes: u64,
-    powered_off: bool,
-    space: Option<u64>,
-    directory_sync_failed: bool,
-}
-
-/// A small generator (SplitMix64), so that a seed names a crash.
-#[derive(Clone, Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-}
-
-fn eio() -> io::Error {
-    io::Error::from_raw_os_error(libc::EIO)
-}
-
-fn enospc() -> io::Error {
-    io::Error::from_raw_os_error(libc::ENOSPC)
-}
-
-fn power_lost() -> io::Error {
-    io::Error::other("the power is out")
-}
-
-impl Disk {
-    fn hits(&self, fault: Fault) -> bool {
-        self.faults.contains(&fault)
-    }
-    /// Counts a change of any kind. `Ok(true)`: the power goes out in this one.
-    fn change(&mut self) -> io::Result<bool> {
-        if self.powered_off {
-            return Err(power_lost());
-        }
-        self.changes += 1;
-        if self.hits(Fault::Power(self.changes)) {
-            self.powered_off = true;
-        }
-        Ok(self.powered_off)
-    }
-    fn used(&self) -> u64 {
-        self.names.values().map(|file| self.files[file].written.len() as u64).sum()
-    }
-    /// How many of the bytes up to `end` of a file there is room for.
-    fn end_within_space(&self, file: u64, end: u64) -> u64 {
-        let length = self.files[&file].written.len() as u64;
-        match self.space {
-            Some(space) if end > length => {
-                end.min(length + space.saturating_sub(self.used())).max(length)
-            }
-            _ => end,
-        }
-    }
-    fn named(&self, name: &str) -> io::Result<u64> {
-        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-    fn rename(&mut self, change: Change) {
-        change.apply(&mut self.names);
-        self.unsynced.push(change);
-    }
-}
 
 /// A directory in memory. A clone is another handle of the same one.
 #[derive(Clone, Debug)]
 pub struct MemoryDisk {
     path: PathBuf,
+    /// Where the directory is on the disk, from the root.
+    place: Vec<String>,
     /// Locked, because a snapshot thread may use a disk beside a log.
     disk: Arc<Mutex<Disk>>,
 }
@@ -165,14 +40,18 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk without faults and without a bound.
     pub fn new() -> Self {
-        Self { path: PathBuf::from("memory"), disk: Arc::default() }
+        Self::of(Disk::default())
+    }
+    fn of(disk: Disk) -> Self {
+        let disk = Arc::new(Mutex::new(disk));
+        Self { path: PathBuf::from("memory"), place: Vec::new(), disk }
     }
     fn lock(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Lets something go wrong.
     pub fn inject(&self, fault: Fault) {
-        self.lock().faults.push(fault);
+        self.lock().faults.plan(fault);
     }
     /// The disk has room for this many bytes in all; `None`: for any.
     pub fn set_space(&self, bytes: Option<u64>) {
@@ -184,106 +63,94 @@ impl MemoryDisk {
     }
     /// Forgets faults and counts.
     pub fn reset(&self) {
-        let mut disk = self.lock();
-        disk.faults.clear();
-        (disk.writes, disk.syncs, disk.renames, disk.changes) = (0, 0, 0, 0);
+        self.lock().faults = fault::Faults::default();
     }
     /// Writes, syncs, renames and changes of any kind since the last reset.
     pub fn counts(&self) -> (u64, u64, u64, u64) {
-        let disk = self.lock();
-        (disk.writes, disk.syncs, disk.renames, disk.changes)
+        let faults = &self.lock().faults;
+        (faults.writes, faults.syncs, faults.renames, faults.changes)
+    }
+    /// Calls of any kind since the last reset.
+    pub fn calls(&self) -> u64 {
+        self.lock().faults.calls
+    }
+
+    fn change_content(&self, name: &str, change: impl FnOnce(&mut Content)) {
+        let mut disk = self.lock();
+        let file = disk.file(&self.place, name).expect("the file is there");
+        change(disk.files.get_mut(&file).expect("a name has a file"));
     }
     /// Flips one bit of a file, where it is durable, too.
     pub fn flip(&self, name: &str, offset: u64, bit: u8) {
-        let mut disk = self.lock();
-        let file = disk.named(name).expect("the file to damage exists");
-        let content = disk.files.get_mut(&file).expect("a name has a file");
-        content.written[offset as usize] ^= 1 << bit;
-        if let Some(byte) = content.durable.get_mut(offset as usize) {
-            *byte ^= 1 << bit;
-        }
+        self.change_content(name, |content| {
+            content.written[offset as usize] ^= 1 << bit;
+            if let Some(byte) = content.durable.get_mut(offset as usize) {
+                *byte ^= 1 << bit;
+            }
+        });
     }
-    /// Cuts a file to `bytes`, durably.
-    pub fn cut(&self, name: &str, bytes: u64) {
-        let mut disk = self.lock();
-        let file = disk.named(name).expect("the file to cut exists");
-        let content = disk.files.get_mut(&file).expect("a name has a file");
-        content.written.truncate(bytes as usize);
-        content.durable = content.written.clone();
-        content.dirty.clear();
+    /// Puts `bytes` at `offset` of a file, durably.
+    pub fn overwrite(&self, name: &str, offset: u64, bytes: &[u8]) {
+        self.change_content(name, |content| {
+            content.write(offset as usize, bytes);
+            *content = Content::durable(std::mem::take(&mut content.written));
+        });
     }
-    /// Grows a file to `bytes` with zeros, durably.
-    pub fn grow(&self, name: &str, bytes: u64) {
-        let mut disk = self.lock();
-        let file = disk.named(name).expect("the file to grow exists");
-        let content = disk.files.get_mut(&file).expect("a name has a file");
-        content.written.resize(bytes as usize, 0);
-        content.durable = content.written.clone();
-        content.dirty.clear();
+    /// Cuts a file to `bytes`, or grows it to them with zeros, durably.
+    pub fn set_length(&self, name: &str, bytes: u64) {
+        self.change_content(name, |content| {
+            content.written.resize(bytes as usize, 0);
+            *content = Content::durable(std::mem::take(&mut content.written));
+        });
     }
     /// The whole content of a file.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let disk = self.lock();
-        let file = disk.named(name).expect("the file to read exists");
+        let file = disk.file(&self.place, name).expect("the file to read exists");
         disk.files[&file].written.clone()
     }
     /// A second disk with the same content, all of it durable, and no faults.
     pub fn duplicate(&self) -> Self {
-        let disk = self.lock();
-        let mut copy = Disk { next_file: disk.next_file, ..Disk::default() };
-        copy.names.clone_from(&disk.names);
-        copy.durable_names.clone_from(&disk.names);
-        for file in disk.names.values() {
-            let written = disk.files[file].written.clone();
-            let content = Content { durable: written.clone(), written, ..Content::default() };
-            copy.files.insert(*file, content);
+        let mut disk = self.lock().clone();
+        disk.faults = fault::Faults::default();
+        (disk.powered_off, disk.space) = (false, None);
+        for directory in disk.directories.values_mut() {
+            directory.sync();
+            directory.sync_failed = false;
         }
-        Self { path: self.path.clone(), disk: Arc::new(Mutex::new(copy)) }
+        disk.sweep();
+        for content in disk.files.values_mut() {
+            *content = Content::durable(std::mem::take(&mut content.written));
+        }
+        self.with(disk)
+    }
+    fn with(&self, disk: Disk) -> Self {
+        Self { disk: Arc::new(Mutex::new(disk)), ..self.clone() }
     }
 
     /// The power goes out: what was synced stays, and of the rest whatever `seed` chooses. The disk
     /// works again afterwards, without faults. Handles opened before are stale and must be dropped.
     pub fn crash(&self, seed: u64) {
+        self.lock().crash(Survivors::Seed(seed), model::SECTOR);
+    }
+    /// What a crash would leave, on a device that writes sectors of `sector_bytes` whole or not at
+    /// all: another disk, and how many of the survivors' changes were unsynced. This one goes on.
+    pub fn crashed(&self, survivors: Survivors, sector_bytes: usize) -> (Self, u32) {
+        let mut disk = self.lock().without_forgotten();
+        let unsynced = disk.crash(survivors, sector_bytes);
+        (self.with(disk), unsynced)
+    }
+    /// The process ends and another one begins, on a machine that goes on: what was written can be
+    /// read, and nobody knows any more which sync failed. Faults and counts are forgotten.
+    pub fn restart(&self) {
         let mut disk = self.lock();
-        let mut dice = Dice(seed);
-        // Three kinds of crash: everything made it, nothing did, or each sector tossed a coin.
-        let kind = dice.roll() % 8;
-        let mut survives = || match kind {
-            0 => true,
-            1 => false,
-            _ => dice.roll() & 1 == 1,
-        };
-        let mut names = std::mem::take(&mut disk.durable_names);
-        for change in std::mem::take(&mut disk.unsynced) {
-            if survives() {
-                change.apply(&mut names);
-            }
+        disk.faults = fault::Faults::default();
+        disk.directories.values_mut().for_each(|directory| directory.sync_failed = false);
+        disk.sweep();
+        for content in disk.files.values_mut().filter(|content| content.sync_failed) {
+            content.lost.append(&mut content.dirty);
+            content.sync_failed = false;
         }
-        for content in disk.files.values_mut() {
-            let mut image = std::mem::take(&mut content.durable);
-            if content.length_is_dirty && survives() {
-                image.resize(content.written.len(), 0);
-            }
-            for sector in std::mem::take(&mut content.dirty) {
-                let start = sector * SECTOR;
-                let end = (start + SECTOR).min(content.written.len());
-                if start < end && survives() {
-                    if image.len() < end {
-                        image.resize(end, 0);
-                    }
-                    image[start..end].copy_from_slice(&content.written[start..end]);
-                }
-            }
-            *content = Content { written: image.clone(), durable: image, ..Content::default() };
-        }
-        let kept: BTreeSet<u64> = names.values().copied().collect();
-        disk.files.retain(|file, _| kept.contains(file));
-        disk.names.clone_from(&names);
-        disk.durable_names = names;
-        disk.faults.clear();
-        disk.powered_off = false;
-        disk.directory_sync_failed = false;
-        (disk.writes, disk.syncs, disk.renames, disk.changes) = (0, 0, 0, 0);
     }
 }
 
@@ -296,66 +163,128 @@ impl Storage for MemoryDisk {
         &self.path
     }
     async fn list(&self) -> io::Result<Vec<Entry>> {
-        let disk = self.lock();
-        let entry = |(name, file): (&String, &u64)| Entry {
-            name: name.clone(),
-            bytes: disk.files[file].written.len() as u64,
+        let mut disk = self.lock();
+        refuse_broken(disk.call()?)?;
+        let names = &disk.directories[&disk.directory(&self.place)?].names;
+        let entry = |(name, node): (&String, &Node)| match node {
+            Node::File(file) => {
+                let bytes = disk.files[file].written.len() as u64;
+                Some(Entry { name: name.clone(), bytes })
+            }
+            Node::Directory(_) => None,
         };
-        Ok(disk.names.iter().map(entry).collect())
+        Ok(names.iter().filter_map(entry).collect())
     }
     async fn open(&self, name: &str, _mode: Mode) -> io::Result<MemoryFile> {
-        let file = self.lock().named(name)?;
+        let mut disk = self.lock();
+        refuse_broken(disk.call()?)?;
+        let file = disk.file(&self.place, name)?;
         Ok(MemoryFile { disk: self.clone(), file })
     }
     async fn create(&self, name: &str) -> io::Result<MemoryFile> {
         let mut disk = self.lock();
-        if disk.names.contains_key(name) {
+        let failure = disk.call()?;
+        if disk.at(&self.place)?.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let off = disk.change()?;
-        disk.next_file += 1;
-        let file = disk.next_file;
-        disk.files.insert(file, Content::default());
-        disk.rename(Change::Created(name.to_owned(), file));
+        refuse(failure)?;
+        let file = disk.add(&self.place, name, true)?;
         if off { Err(power_lost()) } else { Ok(MemoryFile { disk: self.clone(), file }) }
     }
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.lock();
-        disk.named(from)?;
+        let failure = disk.call()?;
+        let file = Node::File(disk.file(&self.place, from)?);
         let off = disk.change()?;
-        disk.renames += 1;
-        if disk.hits(Fault::Rename(disk.renames)) {
-            return Err(eio());
-        }
-        disk.rename(Change::Renamed(from.to_owned(), to.to_owned()));
+        refuse(disk.faults.rename().or(failure))?;
+        disk.at(&self.place)?.change(Change::Renamed(from.to_owned(), to.to_owned(), file));
         if off { Err(power_lost()) } else { Ok(()) }
     }
     async fn remove(&self, name: &str) -> io::Result<()> {
         let mut disk = self.lock();
-        disk.named(name)?;
+        let failure = disk.call()?;
+        let file = Node::File(disk.file(&self.place, name)?);
         let off = disk.change()?;
-        disk.rename(Change::Removed(name.to_owned()));
+        refuse_broken(failure)?;
+        disk.at(&self.place)?.change(Change::Removed(name.to_owned(), file));
         if off { Err(power_lost()) } else { Ok(()) }
     }
     async fn sync_directory(&self) -> io::Result<()> {
         let mut disk = self.lock();
-        assert!(!disk.directory_sync_failed, "a second sync after a failed one lies");
+        let failure = disk.call()?;
+        assert!(!disk.at(&self.place)?.sync_failed, "a second sync after a failed one lies");
         if disk.change()? {
             return Err(power_lost());
         }
-        disk.syncs += 1;
-        if disk.hits(Fault::Sync(disk.syncs)) {
-            disk.directory_sync_failed = true;
-            return Err(eio());
-        }
-        disk.unsynced.clear();
-        disk.durable_names = disk.names.clone();
+        let failure = disk.faults.sync().or(failure);
+        let directory = disk.at(&self.place)?;
+        directory.sync_failed = refuse(failure).is_err();
+        refuse(failure)?;
+        directory.sync();
         Ok(())
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
-        let disk = self.lock();
-        let file = disk.named(name)?;
+        let mut disk = self.lock();
+        refuse_broken(disk.call()?)?;
+        let file = disk.file(&self.place, name)?;
         Ok(Box::new(io::Cursor::new(disk.files[&file].written.clone())))
+    }
+}
+
+/// The error of a call that can fail in both ways.
+fn refuse(failure: Option<Failure>) -> io::Result<()> {
+    match failure {
+        Some(failure @ (Failure::Broken | Failure::Full)) => Err(failure.error()),
+        Some(Failure::Short) | None => Ok(()),
+    }
+}
+/// The error of a call that needs no space.
+fn refuse_broken(failure: Option<Failure>) -> io::Result<()> {
+    refuse(failure.filter(|failure| *failure == Failure::Broken))
+}
+
+impl Tree for MemoryDisk {
+    fn directory(&self, name: &str) -> Self {
+        let place = self.place.iter().cloned().chain([name.to_owned()]).collect();
+        Self { path: self.path.join(name), place, disk: Arc::clone(&self.disk) }
+    }
+    fn above(&self) -> io::Result<Option<Self>> {
+        let Some((_, place)) = self.place.split_last() else { return Ok(None) };
+        let path = self.path.parent().expect("a directory below the root").to_owned();
+        Ok(Some(Self { path, place: place.to_vec(), disk: Arc::clone(&self.disk) }))
+    }
+    fn names(&self) -> io::Result<Option<Vec<String>>> {
+        let mut disk = self.lock();
+        refuse_broken(disk.call()?)?;
+        match disk.at(&self.place) {
+            Ok(directory) => Ok(Some(directory.names.keys().cloned().collect())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+    fn make(&self) -> io::Result<()> {
+        let mut disk = self.lock();
+        let failure = disk.call()?;
+        let (name, place) = self.place.split_last().ok_or(io::ErrorKind::AlreadyExists)?;
+        if disk.at(place)?.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let off = disk.change()?;
+        refuse(failure)?;
+        disk.add(place, name, false)?;
+        if off { Err(power_lost()) } else { Ok(()) }
+    }
+    fn remove_all(&self) -> io::Result<()> {
+        let mut disk = self.lock();
+        let failure = disk.call()?;
+        let (name, place) = self.place.split_last().ok_or(io::ErrorKind::ResourceBusy)?;
+        let directory = disk.directory(&self.place)?;
+        let off = disk.change()?;
+        refuse_broken(failure)?;
+        disk.empty(directory);
+        disk.at(place)?.change(Change::Removed(name.clone(), Node::Directory(directory)));
+        if off { Err(power_lost()) } else { Ok(()) }
     }
 }
 
@@ -374,7 +303,8 @@ impl File for MemoryFile {
         vec![0xA5; bytes]
     }
     async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let disk = self.disk.lock();
+        let mut disk = self.disk.lock();
+        refuse_broken(disk.call()?)?;
         let content = disk.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?;
         let rest = content.written.get(offset as usize..).unwrap_or(&[]);
         let bytes = rest.len().min(into.len());
@@ -383,65 +313,55 @@ impl File for MemoryFile {
     }
     async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.lock();
+        let failure = disk.call()?;
         let off = disk.change()?;
-        disk.writes += 1;
-        let fails = disk.hits(Fault::Write(disk.writes));
-        let short = disk.hits(Fault::ShortWrite(disk.writes));
-        let wanted = if fails || short { buffer.len() / 2 } else { buffer.len() };
+        let failure = disk.faults.write().or(failure);
+        let wanted = match failure {
+            Some(Failure::Broken | Failure::Short) => buffer.len() / 2,
+            Some(Failure::Full) => 0,
+            None => buffer.len(),
+        };
         let end = disk.end_within_space(self.file, offset + wanted as u64);
         let taken = (end.saturating_sub(offset) as usize).min(wanted);
-        if taken == 0 && wanted > 0 {
-            return Err(enospc());
+        if taken == 0 && !buffer.is_empty() {
+            return Err(failure.unwrap_or(Failure::Full).error());
         }
         let content = disk.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
-        let start = offset as usize;
-        if content.written.len() < start + taken {
-            content.written.resize(start + taken, 0);
-            content.length_is_dirty = true;
-        }
-        content.written[start..start + taken].copy_from_slice(&buffer[..taken]);
-        content.dirty.extend(start / SECTOR..(start + taken).div_ceil(SECTOR));
-        match () {
-            () if off => Err(power_lost()),
-            () if fails => Err(eio()),
-            () => Ok(taken),
+        content.write(offset as usize, &buffer[..taken]);
+        match failure {
+            _ if off => Err(power_lost()),
+            Some(failure @ Failure::Broken) => Err(failure.error()),
+            _ => Ok(taken),
         }
     }
     async fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
+        let failure = disk.call()?;
         if disk.change()? {
             return Err(power_lost());
         }
-        disk.syncs += 1;
-        let fails = disk.hits(Fault::Sync(disk.syncs));
+        let failure = disk.faults.sync().or(failure);
         let content = disk.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
         assert!(!content.sync_failed, "a second sync after a failed one lies");
-        if fails {
-            content.sync_failed = true;
-            return Err(eio());
-        }
-        let Content { written, durable, dirty, length_is_dirty, .. } = content;
-        *length_is_dirty = false;
-        durable.resize(written.len(), 0);
-        for sector in std::mem::take(dirty) {
-            let start = sector * SECTOR;
-            let end = (start + SECTOR).min(written.len());
-            durable[start..end].copy_from_slice(&written[start..end]);
-        }
+        content.sync_failed = refuse(failure).is_err();
+        refuse(failure)?;
+        content.sync();
         Ok(())
     }
     async fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let disk = self.disk.lock();
+        let mut disk = self.disk.lock();
+        refuse(disk.call()?)?;
         let length = disk.files.get(&self.file).map_or(0, |content| content.written.len() as u64);
         match disk.space {
             Some(space) if bytes > length && bytes - length > space.saturating_sub(disk.used()) => {
-                Err(enospc())
+                Err(Failure::Full.error())
             }
             _ => Ok(()),
         }
     }
     async fn size(&self) -> io::Result<u64> {
-        let disk = self.disk.lock();
+        let mut disk = self.disk.lock();
+        refuse_broken(disk.call()?)?;
         Ok(disk.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?.written.len() as u64)
     }
 }

@@ -16,8 +16,7 @@ mod memory_disk;
 mod std_disk;
 
 pub use glommio_disk::{GlommioBuffer, GlommioDisk, GlommioFile, PROBE_THREAD, WriteMode};
-pub use memory_disk::{Fault, MemoryDisk, MemoryFile};
-pub(crate) use std_disk::sync_directory;
+pub use memory_disk::{Failure, Fault, MemoryDisk, MemoryFile, Survivors};
 pub use std_disk::{StdDisk, StdFile};
 
 use std::future::Future;
@@ -114,6 +113,21 @@ pub trait File: 'static {
 
 /// A disk whose futures are ready at the first poll, so that plain threads can use it.
 pub trait Immediate: Storage {}
+
+/// A directory that others are in, and that is in another: what a data directory is made with.
+pub trait Tree: Immediate {
+    /// The directory `name` in this one, whether or not it is there.
+    fn directory(&self, name: &str) -> Self;
+    /// The directory that this one is in; none for the first one of its file system. This one must
+    /// be there.
+    fn above(&self) -> io::Result<Option<Self>>;
+    /// Every name in this directory, in no order; none when it is not there.
+    fn names(&self) -> io::Result<Option<Vec<String>>>;
+    /// Makes this directory, in one that is there; an error when its name is taken.
+    fn make(&self) -> io::Result<()>;
+    /// Removes this directory and everything in it.
+    fn remove_all(&self) -> io::Result<()>;
+}
 
 /// An error unless all of a write was taken.
 pub(crate) fn check_complete(written: usize, expected: usize) -> io::Result<()> {

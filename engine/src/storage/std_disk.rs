@@ -2,10 +2,10 @@
 //!
 //! Its futures are ready at the first poll, because the call has ended by then.
 
-use super::{Entry, File, Immediate, Mode, Storage};
+use super::{Entry, File, Immediate, Mode, Storage, Tree};
 use std::fs;
 use std::io::{self, BufReader};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A directory of the file system.
@@ -36,11 +36,6 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Makes the names of a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
-}
-
 impl Immediate for StdDisk {}
 
 impl Storage for StdDisk {
@@ -69,11 +64,41 @@ impl Storage for StdDisk {
         fs::remove_file(self.path.join(name))
     }
     async fn sync_directory(&self) -> io::Result<()> {
-        sync_directory(&self.path)
+        fs::File::open(&self.path)?.sync_all()
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
         let file = fs::File::open(self.path.join(name))?;
         Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
+    }
+}
+
+impl Tree for StdDisk {
+    fn directory(&self, name: &str) -> Self {
+        Self::new(self.path.join(name))
+    }
+    fn above(&self) -> io::Result<Option<Self>> {
+        let path = self.path.canonicalize()?;
+        let Some(above) = path.parent() else { return Ok(None) };
+        // Names on another file system are none of ours: it was mounted there.
+        let is_same = above.metadata()?.dev() == path.metadata()?.dev();
+        Ok(is_same.then(|| Self::new(above)))
+    }
+    fn names(&self) -> io::Result<Option<Vec<String>>> {
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(name).collect::<io::Result<_>>().map(Some)
+    }
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir(&self.path)
+    }
+    fn remove_all(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.path)
     }
 }
 
