@@ -42,6 +42,8 @@ mod crash_test;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]
+mod every_call_test;
+#[cfg(test)]
 mod fault_test;
 #[cfg(test)]
 mod glommio_test;

@@ -15,7 +15,7 @@ use super::walk::{Step, Tail, Walk};
 use super::writer::{Log, OpenFile, Segment};
 use crate::signal::Signal;
 use crate::state_machine::{State, replay};
-use crate::storage::{BLOCK, File, Mode, Storage, block_down, block_up};
+use crate::storage::{BLOCK, File, Mode, Storage, block_down, block_up, check_complete};
 use doorbuster_protocol::Sequence;
 use doorbuster_protocol::event::Events;
 use std::cell::{Cell, RefCell};
@@ -175,6 +175,8 @@ impl<S: Storage> Log<S> {
         let to_read = listing.segments[from..].to_vec();
         let mut walk = Walk::new(storage.clone(), identity, to_read, None);
         let mut is_sealed = false;
+        // Where the last frame begins, when it is in the last segment.
+        let mut last_frame = None;
         for segment in &mut segments[from..] {
             segment.bytes = 0;
         }
@@ -184,6 +186,7 @@ impl<S: Storage> Log<S> {
                     recovery.replayed += apply_frame(&walk, &mut base.state)?;
                     is_sealed = walk.header().is_seal;
                     let first = walk.segment().sequence;
+                    last_frame = Some((first, walk.frame_offset()));
                     let index = segments.partition_point(|segment| segment.first < first);
                     segments[index].bytes = walk.frame_offset() + walk.header().frame_bytes();
                 }
@@ -200,7 +203,9 @@ impl<S: Storage> Log<S> {
             });
         }
         let name = walk.segment().name.clone();
-        let current = open_tail(&storage, &name, &tail).await.map_err(|source| LogError::Io {
+        let in_last = |(first, offset)| (first == walk.segment().sequence).then_some(offset);
+        let opened = open_tail(&storage, &name, &tail, last_frame.and_then(in_last)).await;
+        let current = opened.map_err(|source| LogError::Io {
             doing: "repair the tail of",
             file: storage.path().join(&name),
             source,
@@ -244,11 +249,13 @@ impl<S: Storage> Log<S> {
     }
 }
 
-/// Opens the last segment for appending, its torn tail overwritten and synced.
+/// Opens the last segment for appending, its torn tail overwritten and synced, and its last
+/// frame, when there is one, written once more.
 async fn open_tail<S: Storage>(
     storage: &S,
     name: &str,
     tail: &Tail,
+    last_frame: Option<u64>,
 ) -> io::Result<OpenFile<S::File>> {
     let file = storage.open(name, Mode::Write).await?;
     let size = file.size().await?;
@@ -257,8 +264,13 @@ async fn open_tail<S: Storage>(
         let end = block_up(size).min(tail.offset + FRAME_BYTES_MAX);
         room::zero(&file, tail.offset, end).await?;
     }
-    // Even when nothing was repaired: a process that was killed between a write and its sync left
-    // a frame that we have read, and that the device may not have.
+    // A process that was killed between a write and its sync left a frame that we have read, and
+    // that the device may not have: it must be synced. A process whose sync failed left one that
+    // looks synced, because the kernel gives such pages up and keeps what they hold: it must be
+    // written, too, or what is appended next would be acknowledged on top of nothing.
+    if let Some(start) = last_frame {
+        rewrite(&file, start, tail.offset).await?;
+    }
     file.sync().await?;
     storage.sync_directory().await?;
     let filled = block_down(file.size().await?).max(tail.offset);
@@ -268,6 +280,17 @@ async fn open_tail<S: Storage>(
         filled: Cell::new(filled),
         is_used: tail.has_remains,
     })
+}
+
+/// Writes what stands there once more. A crash meanwhile cannot harm it: each sector is as it was,
+/// before and after.
+async fn rewrite<F: File>(file: &F, start: u64, end: u64) -> io::Result<()> {
+    let mut buffer = file.buffer((end - start) as usize);
+    let expected = buffer.as_ref().len();
+    if file.read_at(start, buffer.as_mut()).await? < expected {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    check_complete(file.write_at(buffer, start).await?, expected)
 }
 
 /// Removes what a crash left behind: unfinished snapshots, and spares beyond those to be kept.

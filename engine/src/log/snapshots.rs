@@ -4,19 +4,20 @@
 //! a time. It keeps no state between two snapshots, so that memory is needed only while it works.
 //! Two snapshots are kept: should the newest be damaged, the one before it serves, with more of
 //! the log to replay. A snapshot that cannot be made is no fault of the log: it is tried again
-//! when the next segment closes.
+//! when the next segment closes. Only a failed sync of the directory ends the log, too, because its
+//! own names are no more certain than the snapshot's.
 
 use super::error::{LogError, LogIdentity};
 use super::recovery::apply_frame;
 use super::segments::{Listing, missing};
-use super::snapshot_file::{self, newest};
+use super::snapshot_file::{self, SYNC_DIRECTORY, newest};
 use super::walk::{Step, Walk};
 use super::writer::Log;
 use crate::storage::{Immediate, StdDisk, Storage, run_immediate};
 use doorbuster_protocol::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 /// Niceness of the snapshot thread: it takes what the cores leave.
@@ -37,6 +38,8 @@ pub(super) struct SnapshotState {
     /// The first sequence of the current segment when the last snapshot was asked for.
     asked: AtomicU64,
     is_busy: AtomicBool,
+    /// Why nobody knows any more which names are durable: the log must not go on either.
+    failure: OnceLock<String>,
 }
 
 impl SnapshotState {
@@ -54,6 +57,16 @@ impl SnapshotState {
     }
     fn newest(&self) -> Sequence {
         Sequence::new(self.newest.load(Ordering::Acquire))
+    }
+    /// The first failure of a sync that the log relies on, too.
+    pub(super) fn failure(&self) -> Option<&String> {
+        self.failure.get()
+    }
+    fn note_failure(&self, error: &LogError) {
+        // What else can fail is done without, and tried again with another file.
+        if matches!(error, LogError::Io { doing: SYNC_DIRECTORY, .. }) {
+            let _ = self.failure.set(error.to_string());
+        }
     }
     fn note(&self, taken: &SnapshotTaken) {
         if taken.bytes > 0 {
@@ -128,17 +141,18 @@ fn forget_old<S: Immediate>(storage: &S, base: Sequence) -> Result<(), LogError>
     if names.is_empty() {
         return Ok(());
     }
-    run_immediate(storage.sync_directory()).map_err(|source| LogError::Io {
-        doing: "sync",
-        file: storage.path().to_owned(),
-        source,
-    })
+    snapshot_file::sync_directory(storage)
 }
 
 impl<S: Storage> Log<S> {
     /// Tells the log that snapshots were made by somebody else than its own [`SnapshotHandle`].
     pub fn note_snapshot(&self, taken: &SnapshotTaken) {
         self.snapshots.note(taken);
+    }
+    /// Tells the log that somebody else could not make a snapshot of it. The directory is the log's,
+    /// too: when its sync has failed, no later one tells the truth, and the log ends.
+    pub fn note_snapshot_failure(&self, error: &LogError) {
+        self.snapshots.note_failure(error);
     }
     /// The last event that a snapshot holds.
     pub fn snapshot(&self) -> Sequence {
@@ -189,11 +203,15 @@ impl SnapshotJob {
         self.identity
     }
 
-    /// Takes the snapshot on `storage`, which is the log's directory, and lets the log know.
+    /// Takes the snapshot on `storage`, which is the log's directory, and lets the log know how it
+    /// went.
     pub fn run<S: Immediate>(self, storage: &S) -> Result<SnapshotTaken, LogError> {
-        let taken = take_snapshot(storage, self.identity, self.until)?;
-        self.state.note(&taken);
-        Ok(taken)
+        let taken = take_snapshot(storage, self.identity, self.until);
+        match &taken {
+            Ok(taken) => self.state.note(taken),
+            Err(error) => self.state.note_failure(error),
+        }
+        taken
     }
 
     /// Takes it where the log says that its directory is.

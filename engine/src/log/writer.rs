@@ -116,7 +116,7 @@ impl<S: Storage> Log<S> {
 
     /// Bytes of events that the next append can take: 0 when the disk is full or the log failed.
     pub fn room(&self) -> usize {
-        if self.failure.borrow().is_some() {
+        if self.check().is_err() {
             return 0;
         }
         let current = self.current.borrow();
@@ -251,7 +251,7 @@ impl<S: Storage> Log<S> {
 
     /// An error when the log has failed before.
     pub(super) fn check(&self) -> Result<(), LogError> {
-        match &*self.failure.borrow() {
+        match self.failure.borrow().as_ref().or(self.snapshots.failure()) {
             Some(failure) => Err(LogError::Poisoned(failure.clone())),
             None => Ok(()),
         }
