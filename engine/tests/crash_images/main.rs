@@ -1,0 +1,89 @@
+//! Crash images, bit flips, and writes that a device mistreats: over recorded works of a log, each
+//! is recovered by the code that production runs.
+//!
+//! Longer runs: `DOORBUSTER_IMAGES=100000`, `DOORBUSTER_FLIPS=100000` and `DOORBUSTER_STRAYS=20000`
+//! say how many at the least; `scripts/images` sets them all and prints a summary. What fails is
+//! named, with the command that checks it alone.
+
+mod crew;
+mod flips;
+mod images;
+mod making;
+mod recorder;
+mod regions;
+mod sale;
+mod strays;
+mod trace;
+mod work;
+
+use crew::{Counts, asked, threads};
+use std::time::Instant;
+use work::{Work, work};
+
+/// Works whose every call is a place to crash.
+const WORKS: u64 = 3;
+
+fn works() -> Vec<Work> {
+    (0..WORKS).map(work).collect()
+}
+
+fn report(what: &str, counts: &Counts, begun: Instant) {
+    let (seconds, threads) = (begun.elapsed().as_secs_f64(), threads());
+    println!("{what}: {counts}; 0 violations in {seconds:.1} s on {threads} threads");
+}
+
+#[test]
+fn every_crash_image_of_a_log_recovers() {
+    let begun = Instant::now();
+    let wanted = asked("DOORBUSTER_IMAGES", 10_000);
+    let works = works();
+    for (seed, work) in works.iter().enumerate() {
+        assert!(work.full > 0, "work {seed} met a full disk");
+        assert!(work.snapshots > 2, "work {seed} made snapshots");
+        assert!(work.trimmed > 8, "work {seed} used segments again");
+    }
+    let mut counts = Counts::default();
+    let mut pass = 0;
+    while counts.of("images") < wanted {
+        counts.add(images::pass(&works, pass));
+        pass += 1;
+    }
+    assert!(counts.of("torn tails") > wanted / 20, "torn tails were among them: {counts}");
+    report("crash images", &counts, begun);
+}
+
+#[test]
+fn every_crash_image_of_a_directory_in_the_making_recovers() {
+    let begun = Instant::now();
+    let work = making::work();
+    let subsets = asked("DOORBUSTER_IMAGES", 10_000).div_ceil(2_000) as u64;
+    let counts = making::images(&work, subsets);
+    assert!(counts.of("images of a directory in the making") > 300, "{counts}");
+    report("crash images", &counts, begun);
+}
+
+#[test]
+fn every_flipped_bit_is_found_or_harmless() {
+    let begun = Instant::now();
+    let works = works();
+    let bases = flips::bases(&works);
+    let mut counts = flips::superblocks();
+    counts.add(flips::flips(&bases, asked("DOORBUSTER_FLIPS", 10_000)));
+    report("bit flips", &counts, begun);
+}
+
+#[test]
+fn every_write_that_goes_astray_is_found_or_harmless() {
+    let begun = Instant::now();
+    let counts = strays::strays(&works(), asked("DOORBUSTER_STRAYS", 2_000));
+    report("stray writes", &counts, begun);
+}
+
+/// `DOORBUSTER_IMAGE=log:1:200:512:s7` checks that one alone.
+#[test]
+fn one_image() {
+    let Ok(name) = std::env::var("DOORBUSTER_IMAGE") else { return };
+    let begun = Instant::now();
+    let image: images::Image = name.parse().unwrap_or_else(|error| panic!("{error}"));
+    report(&name, &images::one(image, &work(image.work)), begun);
+}
