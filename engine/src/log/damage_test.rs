@@ -226,7 +226,7 @@ fn a_segment_that_begins_within_another_is_refused() {
         let copy = disk.duplicate();
         let stray = segment_name(batch.first);
         run_immediate(copy.create(&stray)).expect("no segment begins here");
-        copy.grow(&stray, 8 << 10);
+        copy.set_length(&stray, 8 << 10);
         damage(&copy);
         let error = refused(&copy).expect("damage");
         let LogError::Damaged { file, sequence, kind, .. } = &error else { panic!("{error}") };
