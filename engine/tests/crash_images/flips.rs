@@ -72,11 +72,25 @@ pub(crate) fn flips(bases: &[Base<'_>], wanted: usize) -> Counts {
             let mut random = fastrand::Rng::with_seed(index as u64);
             for _ in 0..each {
                 let (region, byte, bit) = base.place(&mut random);
-                let what = format!("{}: bit {bit} of byte {byte} of {}", base.name, region.file);
+                let what = format!("flip:{index}:{}:{byte}:{bit}", region.file);
                 check_one(&what, || base.flip(region, byte, bit, counts));
             }
         }
     })
+}
+
+/// One flipped bit, by its name: `flip:3:00000000000000000001.log:4100:7`.
+pub(crate) fn one(bases: &[Base<'_>], name: &str) -> Option<Counts> {
+    let parts: Vec<&str> = name.split(':').collect();
+    let ["flip", index, file, byte, bit] = parts[..] else { return None };
+    let base = bases.get(index.parse::<usize>().ok()?)?;
+    let (byte, bit) = (byte.parse().ok()?, bit.parse().ok()?);
+    let holds = |region: &&Region| region.file == file && region.bytes.contains(&byte);
+    let region = base.regions.iter().find(holds)?;
+    println!("{name}: {} of {}", region.kind.name(), base.name);
+    let mut counts = Counts::default();
+    base.flip(region, byte, bit, &mut counts);
+    Some(counts)
 }
 
 impl Base<'_> {

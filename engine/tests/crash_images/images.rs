@@ -11,7 +11,6 @@ use doorbuster_engine::log::{Log, LogError};
 use doorbuster_engine::state_machine::State;
 use doorbuster_engine::storage::{Fault, MemoryDisk, Survivors, run_immediate};
 use std::fmt;
-use std::str::FromStr;
 
 /// Sectors of devices.
 const SECTORS: [usize; 2] = [512, 4096];
@@ -42,24 +41,18 @@ impl fmt::Display for Image {
     }
 }
 
-impl FromStr for Image {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} names no image, as log:1:200:512:s7 does");
-        let parts: Vec<&str> = text.split(':').collect();
-        let ["log", work, calls, sector, survivors] = parts[..] else { return Err(wrong()) };
-        let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
-        let survivors = match survivors.split_at_checked(1) {
-            Some(("s", seed)) => Survivors::Seed(number(seed)?),
-            Some(("x", bits)) => Survivors::Exactly(number(bits)?),
-            _ => return Err(wrong()),
+impl Image {
+    /// By its name: `log:1:200:512:s7`.
+    fn named(name: &str) -> Option<Self> {
+        let parts: Vec<&str> = name.split(':').collect();
+        let ["log", work, calls, sector, survivors] = parts[..] else { return None };
+        let survivors = match survivors.split_at_checked(1)? {
+            ("s", seed) => Survivors::Seed(seed.parse().ok()?),
+            ("x", bits) => Survivors::Exactly(bits.parse().ok()?),
+            _ => return None,
         };
-        Ok(Self {
-            work: number(work)?,
-            calls: number(calls)? as usize,
-            sector: number(sector)? as usize,
-            survivors,
-        })
+        let (work, calls) = (work.parse().ok()?, calls.parse().ok()?);
+        Some(Self { work, calls, sector: sector.parse().ok()?, survivors })
     }
 }
 
@@ -144,10 +137,12 @@ fn at(
 }
 
 /// One image, by its name.
-pub(crate) fn one(image: Image, work: &Work) -> Counts {
+pub(crate) fn one(works: &[Work], name: &str) -> Option<Counts> {
+    let image = Image::named(name)?;
+    let work = works.get(image.work as usize)?;
     let mut player = Player::new();
     let mut promise = Promise::default();
-    for op in &work.ops[..image.calls] {
+    for op in work.ops.get(..image.calls)? {
         player.play(op);
         promise.note(op);
     }
@@ -159,7 +154,7 @@ pub(crate) fn one(image: Image, work: &Work) -> Counts {
     let mut counts = Counts::default();
     let disk = player.disk.crashed(image.survivors, image.sector).0;
     check(image, work, promise, &disk, &mut counts);
-    counts
+    Some(counts)
 }
 
 fn check(image: Image, work: &Work, promise: Promise, disk: &MemoryDisk, counts: &mut Counts) {

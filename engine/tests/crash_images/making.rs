@@ -74,16 +74,42 @@ pub(crate) fn images(work: &Work, subsets: u64) -> Counts {
                 continue;
             }
             for (sector, seed) in SECTORS.iter().flat_map(|s| (0..subsets).map(move |n| (*s, n))) {
-                let what = format!("directory:{}:{sector}:s{seed}, after {op}", calls + 1);
-                check_one(&what, || {
-                    let (disk, _) = player.disk.crashed(Survivors::Seed(seed), sector);
-                    let again = disk.duplicate();
-                    check(work, promise, &disk, counts);
-                    crashes_again(work, promise, &again, seed ^ calls as u64, counts);
-                });
+                let what = format!("directory:{}:{sector}:s{seed}", calls + 1);
+                check_one(&what, || image(work, &player, promise, (calls, sector, seed), counts));
             }
         }
     })
+}
+
+/// One image, by its name: `directory:20:512:s7`.
+pub(crate) fn one(work: &Work, name: &str) -> Option<Counts> {
+    let parts: Vec<&str> = name.split(':').collect();
+    let ["directory", calls, sector, seed] = parts[..] else { return None };
+    let calls = calls.parse::<usize>().ok()?.checked_sub(1)?;
+    let (sector, seed) = (sector.parse().ok()?, seed.strip_prefix('s')?.parse().ok()?);
+    let mut player = Player::new();
+    let mut promise = Promise::default();
+    for op in work.ops.get(..=calls)? {
+        println!("  {op}");
+        player.play(op);
+        promise.note(op);
+    }
+    let mut counts = Counts::default();
+    image(work, &player, promise, (calls, sector, seed), &mut counts);
+    Some(counts)
+}
+
+fn image(
+    work: &Work,
+    player: &Player,
+    promise: Promise,
+    (calls, sector, seed): (usize, usize, u64),
+    counts: &mut Counts,
+) {
+    let (disk, _) = player.disk.crashed(Survivors::Seed(seed), sector);
+    let again = disk.duplicate();
+    check(work, promise, &disk, counts);
+    crashes_again(work, promise, &again, seed ^ calls as u64, counts);
 }
 
 fn check(work: &Work, promise: Promise, disk: &MemoryDisk, counts: &mut Counts) {

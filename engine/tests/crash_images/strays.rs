@@ -17,15 +17,21 @@ const SECTOR: usize = 512;
 pub(crate) fn strays(works: &[Work], wanted: usize) -> Counts {
     together(|number, threads, counts| {
         for seed in (number..wanted).step_by(threads) {
-            let mut random = fastrand::Rng::with_seed(seed as u64);
-            let which = random.usize(..works.len());
-            let what = format!("stray {seed} of work {which}");
-            check_one(&what, || stray(&works[which], &mut random, counts));
+            check_one(&format!("stray:{seed}"), || stray(works, seed as u64, counts));
         }
     })
 }
 
-fn stray(work: &Work, random: &mut fastrand::Rng, counts: &mut Counts) {
+/// One stray write, by its name: `stray:17`.
+pub(crate) fn one(works: &[Work], name: &str) -> Option<Counts> {
+    let mut counts = Counts::default();
+    stray(works, name.strip_prefix("stray:")?.parse().ok()?, &mut counts);
+    Some(counts)
+}
+
+fn stray(works: &[Work], seed: u64, counts: &mut Counts) {
+    let random = &mut fastrand::Rng::with_seed(seed);
+    let work = &works[random.usize(..works.len())];
     let is_write = |op: &Op| matches!(op, Op::Write { bytes, .. } if !bytes.is_empty());
     let made = work.ops.iter().position(|op| matches!(op, Op::Remark(Remark::Made)));
     let from = made.expect("a log is made");
@@ -66,7 +72,7 @@ fn stray(work: &Work, random: &mut fastrand::Rng, counts: &mut Counts) {
                 counts.count("harmless");
                 stands(work, promise, &state);
                 drop(log);
-                // Recovery begins behind what a snapshot covers. Whoever looks there is told.
+                // Recovery begins at what a snapshot covers. Whoever looks before it is told.
                 if Inspector::of(disk, identity()).verify().is_err() {
                     counts.count("found by verify");
                 }
