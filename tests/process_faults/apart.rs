@@ -23,6 +23,25 @@ impl Part {
     pub(crate) const ALL: [Self; 3] = [Self::Engine, Self::Edge, Self::Projector];
 }
 
+/// How engine and edge are started at first.
+pub(crate) struct Start<'a> {
+    /// The command of the engine.
+    pub(crate) engine: Command,
+    /// More flags of the engine, also when it is started again.
+    pub(crate) engine_flags: &'a [&'a str],
+    /// The command of the edge.
+    pub(crate) edge: Command,
+    /// More flags of the edge, also when it is started again.
+    pub(crate) edge_flags: &'a [&'a str],
+}
+
+impl Default for Start<'_> {
+    fn default() -> Self {
+        let (engine, edge) = (doorbuster(), doorbuster());
+        Self { engine, engine_flags: &[], edge, edge_flags: &[] }
+    }
+}
+
 /// A shop in parts.
 pub(crate) struct Apart {
     data: PathBuf,
@@ -32,17 +51,19 @@ pub(crate) struct Apart {
     engine: Option<Role>,
     edge: Option<Role>,
     projector: Option<Role>,
+    engine_flags: Vec<String>,
     edge_flags: Vec<String>,
 }
 
 impl Apart {
-    /// Starts all of them, the edge with more flags and by a command of its own.
-    pub(crate) fn start(data: &Path, edge_flags: &[&str], edge: Command) -> Self {
+    /// Starts all of them; returns when orders can be placed.
+    pub(crate) fn start(data: &Path, start: Start<'_>) -> Self {
+        let owned = |flags: &[&str]| flags.iter().copied().map(String::from).collect::<Vec<_>>();
+        let (engine_flags, edge_flags) = (owned(start.engine_flags), owned(start.edge_flags));
         let free = "127.0.0.1:0";
-        let engine = start_engine(data, free);
+        let engine = start_engine(start.engine, data, free, &engine_flags);
         let core = engine.address.expect("the engine listens");
-        let edge_flags: Vec<String> = edge_flags.iter().copied().map(Into::into).collect();
-        let edge = start_edge(edge, data, core, free, &edge_flags);
+        let edge = start_edge(start.edge, data, core, free, &edge_flags);
         let http = edge.address.expect("the edge listens");
         let projector = start_projector(data, core);
         let shop = Self {
@@ -52,15 +73,11 @@ impl Apart {
             engine: Some(engine),
             edge: Some(edge),
             projector: Some(projector),
+            engine_flags,
             edge_flags,
         };
-        shop.wait_until_ready();
+        wait_until("the edge is ready", || shop.is_ready());
         shop
-    }
-
-    /// Waits until the edge takes orders.
-    pub(crate) fn wait_until_ready(&self) {
-        wait_until("the edge is ready", || self.is_ready());
     }
 
     /// Whether the edge says that it can take orders.
@@ -74,6 +91,16 @@ impl Apart {
         let http = edge.address.expect("the edge listens");
         wait_until("the other edge is ready", || is_ready(http));
         edge
+    }
+
+    /// Where the engine's core listens.
+    pub(crate) fn core(&self) -> SocketAddr {
+        self.core
+    }
+
+    /// The engine's process id.
+    pub(crate) fn engine_pid(&self) -> u32 {
+        self.engine.as_ref().expect("it runs").pid()
     }
 
     /// Where the engine's metrics are.
@@ -94,7 +121,7 @@ impl Apart {
         drop(self.part(part).take());
         let (data, core) = (&self.data, self.core);
         let role = match part {
-            Part::Engine => start_engine(data, &core.to_string()),
+            Part::Engine => start_engine(doorbuster(), data, &core.to_string(), &self.engine_flags),
             Part::Edge => {
                 start_edge(doorbuster(), data, core, &self.http.to_string(), &self.edge_flags)
             }
@@ -144,8 +171,11 @@ fn is_ready(http: SocketAddr) -> bool {
     Client::connect(http).call("GET", "/ready", None, None).status == 200
 }
 
-fn start_engine(data: &Path, listen: &str) -> Role {
-    Role::start(data, &["engine", "--cores", "1", "--engine-listen", listen], "listening")
+fn start_engine(command: Command, data: &Path, listen: &str, flags: &[String]) -> Role {
+    let arguments = ["engine", "--cores", "1", "--engine-listen", listen];
+    let flags = flags.iter().map(String::as_str);
+    let arguments: Vec<&str> = arguments.into_iter().chain(flags).collect();
+    Role::start_as(command, data, &arguments, "listening")
 }
 
 fn start_edge(

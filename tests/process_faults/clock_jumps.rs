@@ -1,7 +1,7 @@
 //! The wall clock is set while a server runs, an hour ahead and then two hours back. Holds last as
 //! long as was promised, no more and no less, and nothing is sold twice.
 
-use crate::apart::Apart;
+use crate::apart::{Apart, Start};
 use crate::shop::Shop;
 use crate::support::clock::{Clock, SEEN_WITHIN};
 use crate::support::{Server, doorbuster, wait_until};
@@ -85,7 +85,7 @@ fn an_edge_by_another_clock_gives_no_false_answer() {
     let data = trial.data();
     let mut command = doorbuster();
     clock.apply(&mut command);
-    let shop = Apart::start(&data, &[], command);
+    let shop = Apart::start(&data, Start { edge: command, ..Start::default() });
     trial.open_sale(shop.http(), &data);
     let load = trial.load(shop.http(), &data, None);
     let witness = Witness::send(shop.http(), &data, "witness");

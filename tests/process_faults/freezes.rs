@@ -1,10 +1,10 @@
 //! Stopped where it stands and let go on seconds later: a whole server, and each role while the
 //! others run. Nobody hangs on a frozen engine, and nobody is harmed by a frozen neighbour.
 
-use crate::apart::{Apart, Part};
+use crate::apart::{Apart, Part, Start};
 use crate::shop::Shop;
 use crate::support::metrics::Metrics;
-use crate::support::{Server, doorbuster, seed, wait_until};
+use crate::support::{Server, seed, wait_until};
 use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Witness};
 use rustix::process::Signal;
@@ -49,7 +49,8 @@ fn a_whole_server_frozen() {
 fn a_frozen_engine_makes_edges_refuse_and_nobody_hang() {
     let mut trial = Trial::of("engine frozen, edge alive");
     let data = trial.data();
-    let mut shop = Apart::start(&data, &["--order-timeout", "500ms"], doorbuster());
+    let start = Start { edge_flags: &["--order-timeout", "500ms"], ..Start::default() };
+    let mut shop = Apart::start(&data, start);
     trial.open_sale(shop.http(), &data);
     let load = trial.load(shop.http(), &data, None);
     let witness = Witness::send(shop.http(), &data, "witness");
@@ -82,7 +83,7 @@ fn a_frozen_engine_makes_edges_refuse_and_nobody_hang() {
 fn a_frozen_projector_stops_no_order() {
     let mut trial = Trial::of("projector frozen");
     let data = trial.data();
-    let mut shop = Apart::start(&data, &[], doorbuster());
+    let mut shop = Apart::start(&data, Start::default());
     trial.open_sale(shop.http(), &data);
     let load = trial.load(shop.http(), &data, None);
     let witness = Witness::send(shop.http(), &data, "witness");
@@ -105,7 +106,7 @@ fn a_frozen_projector_stops_no_order() {
 fn a_frozen_edge_harms_no_other_edge() {
     let mut trial = Trial::of("edge frozen, other edge alive");
     let data = trial.data();
-    let mut shop = Apart::start(&data, &[], doorbuster());
+    let mut shop = Apart::start(&data, Start::default());
     trial.open_sale(shop.http(), &data);
     let other = shop.another_edge();
     let load = trial.load(shop.http(), &data, None);

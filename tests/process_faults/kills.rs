@@ -1,7 +1,7 @@
 //! Killed at the worst moments: while a server starts, while it drains, while it writes a snapshot;
 //! and each role alone, while the others run. (`crash_recovery.rs` kills under plain load.)
 
-use crate::apart::{Apart, Part};
+use crate::apart::{Apart, Part, Start};
 use crate::support::load::Load;
 use crate::support::written_log::WrittenLog;
 use crate::support::{PATIENCE, Server, doorbuster, seed, wait_until};
@@ -130,7 +130,7 @@ fn is_writing_a_snapshot(data: &Path) -> bool {
 fn each_role_killed_alone() {
     let mut trial = Trial::of("each role killed alone");
     let data = trial.data();
-    let mut shop = Apart::start(&data, &[], doorbuster());
+    let mut shop = Apart::start(&data, Start::default());
     let http = crate::shop::Shop::http(&shop);
     trial.open_sale(http, &data);
     let load = trial.load(http, &data, None);
