@@ -31,6 +31,38 @@ fn work(disk: &MemoryDisk, batches: &[Batch]) -> (Sequence, Option<LogError>) {
     (log.durable(), None)
 }
 
+/// A process that ends at a failed sync is started again, without the machine: what the sync lost is
+/// readable, and the kernel takes it for clean. Only later the power goes, too.
+#[test]
+fn what_a_failed_sync_lost_is_written_again_by_the_next_process() {
+    let batches = Sale::new().batches(12);
+    let disk = fresh();
+    work(&disk, &batches);
+    let (_, syncs, _, _) = disk.counts();
+    for nth in 1..=syncs {
+        for seed in 0..8 {
+            let disk = fresh();
+            disk.inject(Fault::Sync(nth));
+            let (acknowledged, error) = work(&disk, &batches);
+            assert!(error.is_some(), "sync {nth}");
+            disk.restart();
+            disk.reset();
+            let (_, state) = recover(&disk).unwrap_or_else(|e| panic!("sync {nth}: {e}"));
+            assert!(state.sequence() >= acknowledged, "sync {nth}");
+            // From here on whoever reads relies on what was recovered.
+            let relied_on = state.sequence();
+            let rest: Vec<Batch> =
+                batches.iter().filter(|batch| batch.first > relied_on).cloned().collect();
+            let (acknowledged, error) = work(&disk, &rest[..rest.len().min(2)]);
+            assert!(error.is_none(), "sync {nth}: {error:?}");
+            disk.crash(seed);
+            let recovered = recover(&disk);
+            let (_, state) = recovered.unwrap_or_else(|e| panic!("sync {nth} {seed}: {e}"));
+            assert!(state.sequence() >= acknowledged.max(relied_on), "sync {nth} {seed}");
+        }
+    }
+}
+
 #[test]
 fn an_error_at_any_write_sync_or_rename_poisons_and_loses_nothing() {
     let batches = Sale::new().batches(12);

@@ -17,6 +17,7 @@
 //! | `tickets` | exact places on a waitlist |
 //! | `digest`, [`snapshot`] | the state as one number, and as bytes |
 //! | `invariants` | everything that must hold, checked from the ground up |
+//! | `twin` | the same rules once more, naively: for tests and the simulator |
 
 mod apply;
 mod buyers;
@@ -38,8 +39,8 @@ mod replay_test;
 pub mod snapshot;
 mod state;
 mod tickets;
-#[cfg(test)]
-mod twin;
+#[cfg(any(test, feature = "twin"))]
+pub mod twin;
 #[cfg(test)]
 mod twin_test;
 

@@ -3,7 +3,11 @@
 //! It shares nothing with the real state machine but the protocol's types, keeps no counter that it
 //! can compute, and looks at everything to answer anything. What both agree on is most likely
 //! meant.
+//!
+//! It can also be shown the events of a log alone: [`Twin::replay`] asks of each which command it
+//! came from, and whether the twin would have made that event of it.
 
+mod check;
 mod rules;
 
 use doorbuster_protocol::command::SaleState;
@@ -41,9 +45,9 @@ struct Receipt {
 
 /// The naive state of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Twin {
+pub struct Twin {
     partition: PartitionId,
-    pub(super) sequence: Sequence,
+    sequence: Sequence,
     last_at: Timestamp,
     last_fact: Sequence,
     acknowledged: BTreeMap<u8, Sequence>,
@@ -53,7 +57,8 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    pub(super) fn new(partition: PartitionId) -> Self {
+    /// A partition in which nothing has happened.
+    pub fn new(partition: PartitionId) -> Self {
         Self {
             partition,
             sequence: Sequence::ZERO,
@@ -64,6 +69,11 @@ impl Twin {
             orders: BTreeMap::new(),
             receipts: BTreeMap::new(),
         }
+    }
+
+    /// The last event that it knows.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
     }
 
     pub(super) fn product(&self, id: ProductId) -> Outcome {
@@ -151,6 +161,7 @@ impl Twin {
         }
     }
 
+    /// Does what an event says.
     pub(super) fn apply(&mut self, event: &Event) {
         let at = event.at;
         self.sequence = self.sequence.next();
@@ -268,7 +279,7 @@ impl Twin {
         }
     }
 
-    /// As the limit never binds in these tests, everything that may go goes.
+    /// As the limit never binds where there is a twin, everything that may go goes.
     fn release(&mut self, at: Timestamp) {
         let least = self.acknowledged();
         let gone: Vec<OrderId> = self
@@ -277,6 +288,7 @@ impl Twin {
             .filter(|(_, order)| order.ended.is_some_and(|sequence| sequence <= least))
             .map(|(id, _)| *id)
             .collect();
+        assert!(gone.len() < limits::RELEASES_PER_EVENT_MAX as usize, "too many for a twin");
         for id in gone {
             let order = self.orders.remove(&id).expect("an order");
             let ended = (order.ended.expect("an end"), order.view.updated_at);

@@ -8,7 +8,6 @@ use super::twin::Twin;
 use super::{State, apply, decide, snapshot};
 use doorbuster_protocol::command::{Define, Place, SaleState};
 use doorbuster_protocol::event::Event;
-use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{
     BuyerId, Command, Currency, IdempotencyKey, OrderId, Outcome, ProductId, Quantity, Sequence,
     Timestamp, limits,
@@ -172,25 +171,10 @@ impl Story {
     }
 
     fn compare(&self) {
-        assert_eq!(self.state.sequence(), self.twin.sequence);
-        assert_eq!(self.state.next_expiry(), self.twin.next_expiry());
-        assert_eq!(self.state.acknowledged(), self.twin.acknowledged());
+        self.twin.compare(&self.state);
         for number in 0..3 {
             assert_eq!(self.state.product(product(number)), self.twin.product(product(number)));
         }
-        let mut orders: Vec<_> = self.state.orders().collect();
-        orders.sort_by_key(|view| view.order);
-        assert!(orders.iter().copied().eq(self.twin.orders()), "the same orders");
-        let totals = self.state.totals();
-        assert_eq!(totals.orders, orders.len() as u64);
-        assert_eq!(totals.receipts, self.twin.receipt_count());
-        assert_eq!(totals.keys, self.twin.key_count());
-        let waits = orders.iter().filter(|view| view.status == OrderStatus::Queued);
-        assert_eq!(totals.queued, waits.count() as u64);
-        let mut units: Vec<_> = self.state.units_of_buyers().collect();
-        units.sort_unstable();
-        let expected = self.twin.units_of_buyers();
-        assert!(units.into_iter().eq(expected.into_iter().map(|((p, b), n)| (p, b, n))));
         for id in self.known.iter().rev().take(40) {
             let someone = Some(self.buyer(id.as_bytes()[15]));
             assert_eq!(self.state.order(*id, None), self.twin.order(*id, None));
@@ -218,6 +202,11 @@ impl Story {
             apply(&mut replayed, event);
         }
         assert_eq!(replayed.digest(), self.state.digest());
+        let mut judge = Twin::new(partition());
+        for (sequence, event) in (1..).map(Sequence::new).zip(&self.events) {
+            judge.replay(sequence, event).expect("every event is one that the twin makes");
+        }
+        judge.compare(&self.state);
     }
 }
 
@@ -293,6 +282,36 @@ fn a_long_story_is_told_alike() {
             "restored",
         ] {
             assert!(story.seen.contains(rule), "the story never came to {rule}");
+        }
+    }
+}
+
+#[test]
+fn a_judge_of_events_finds_those_that_nothing_leads_to() {
+    let mut story = Story::new();
+    opening().for_each(|step| story.step(step));
+    for buyer in 0..9 {
+        story.step([0, 1, buyer, 0, 0, 0, 1, 0]);
+    }
+    story.finish();
+    let is_refused = |changed: &[Event]| {
+        let mut judge = Twin::new(partition());
+        let mut numbered = (1..).map(Sequence::new).zip(changed);
+        numbered.find_map(|(sequence, event)| judge.replay(sequence, event).err()).is_some()
+    };
+    assert!(!is_refused(&story.events));
+    let last = story.events.len() - 1;
+    for changed in 1..=last {
+        let mut early = story.events.clone();
+        early[changed].at = Timestamp::from_micros(early[changed].at.micros() - 1);
+        assert!(is_refused(&early), "event {changed} goes back in time");
+        let mut twice = story.events.clone();
+        twice.insert(changed, twice[changed].clone());
+        assert!(is_refused(&twice), "event {changed} happens twice");
+        if changed > 2 {
+            let mut missing = story.events.clone();
+            missing.remove(changed - 1);
+            assert!(is_refused(&missing), "event {changed} is missing");
         }
     }
 }

@@ -136,7 +136,7 @@ pub(crate) fn check_complete(written: usize, expected: usize) -> io::Result<()> 
     }
     Err(io::Error::new(
         io::ErrorKind::WriteZero,
-        format!("only {written} of {expected} bytes were written"),
+        format!("only {written} of {expected} bytes were taken"),
     ))
 }
 
