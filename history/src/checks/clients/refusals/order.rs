@@ -76,18 +76,20 @@ fn not_found(look: &Look<'_>, book: &OrderBook, buyer: Option<BuyerId>, window: 
 /// It had ended; or its deadline had passed, which nobody survives.
 fn ended(book: &OrderBook, told: Option<Status>, window: Window) -> Judged {
     let end = book.ended.map(|(status, _)| status);
-    if let Some(status) = end
-        && told.is_none_or(|told| told == status)
-        && let Some(judged) = within(book, status, window)
-    {
-        return judged;
-    }
+    // An overdue hold is told to have run out before the event that says so: being told does not mean
+    // that the event was there.
     let runs_out = matches!(end, None | Some(Status::Expired));
     let is_overdue = book.expires_us != 0 && book.expires_us <= window.latest_us;
     if told.is_none_or(|told| told == Status::Expired)
         && runs_out
         && is_overdue
         && let Some(judged) = within(book, Status::Pending, window)
+    {
+        return judged;
+    }
+    if let Some(status) = end
+        && told.is_none_or(|told| told == status)
+        && let Some(judged) = within(book, status, window)
     {
         return judged;
     }
