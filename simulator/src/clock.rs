@@ -1,6 +1,8 @@
 //! The wall clock of one machine: it starts anywhere near the truth, drifts, and is stepped by
 //! whoever thinks that it is wrong. Simulated time itself only goes forward.
 
+use crate::chance::Chance;
+use crate::dials::ClockDials;
 use doorbuster_protocol::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +29,12 @@ impl WallClock {
     pub fn new(offset_us: i64, drift_ppm: i64) -> Self {
         let said_us = START_US.saturating_add_signed(offset_us);
         Self(Arc::new(Mutex::new(Setting { since: Instant::now(), said_us, drift_ppm })))
+    }
+
+    /// A clock that is off and drifts as the dials allow.
+    pub fn draw(dials: &ClockDials, chance: &Chance) -> Self {
+        let either_way = |most: u64| chance.between(0, 2 * most) as i64 - most as i64;
+        Self::new(either_way(dials.offset_us_max), either_way(dials.drift_ppm_max))
     }
 
     fn setting(&self) -> MutexGuard<'_, Setting> {

@@ -186,6 +186,9 @@ pub struct StoreDials {
     pub poisoned_one_in: u64,
 }
 
+/// A segment that no run fills: its log is never trimmed.
+const SEGMENT_BYTES_ENDLESS: u64 = 64 << 20;
+
 /// How strong a group of faults is: 0 is off.
 fn strength(chance: &Chance) -> f64 {
     match chance.below(12) {
@@ -211,13 +214,19 @@ fn every(chance: &Chance, strength: f64, at_least: Duration) -> Option<Duration>
 impl Dials {
     /// The dials of a run.
     pub fn draw(chance: &Chance) -> Self {
+        let store = StoreDials::draw(&chance.of("store"));
+        let mut size = SizeDials::draw(&chance.of("size"));
+        if store.rollback_every.is_some() {
+            // A shard can fall back behind what it has acknowledged only where the log still is.
+            size.segment_bytes = SEGMENT_BYTES_ENDLESS;
+        }
         Self {
-            size: SizeDials::draw(&chance.of("size")),
+            size,
             disk: DiskDials::draw(&chance.of("disk")),
             network: NetworkDials::draw(&chance.of("network")),
             clock: ClockDials::draw(&chance.of("clock")),
             process: ProcessDials::draw(&chance.of("process")),
-            store: StoreDials::draw(&chance.of("store")),
+            store,
         }
     }
 

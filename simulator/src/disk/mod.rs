@@ -1,0 +1,167 @@
+//! The engine's disk: one directory for each partition, with every fault that a disk can have.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `faulty` | a directory in the hands of a process: delays, errors, short writes |
+//! | `immediate` | the same directory for snapshot jobs, which do not wait |
+//! | `damage` | durable bytes that are not what was written: rot, and writes that went elsewhere |
+//!
+//! What is written and what is durable is the business of the engine's own [`MemoryDisk`]; this
+//! adds when things go wrong. A disk outlives the processes that use it.
+
+mod damage;
+mod faulty;
+mod immediate;
+
+#[cfg(test)]
+mod tests;
+
+pub use faulty::{SimDisk, SimFile};
+pub use immediate::SnapshotDisk;
+
+use crate::chance::Chance;
+use crate::world::World;
+use damage::Damage;
+use doorbuster_engine::log::{self, LogConfig, LogIdentity};
+use doorbuster_engine::storage::{MemoryDisk, run_immediate};
+use doorbuster_protocol::PartitionId;
+use doorbuster_protocol::routing::PartitionCount;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// The disks of a machine. A clone is another handle of the same ones.
+#[derive(Clone)]
+pub struct Disks {
+    world: World,
+    platters: Rc<[Platter]>,
+    chance: Chance,
+    damage: Rc<RefCell<Option<Damage>>>,
+}
+
+/// The directory of one partition.
+#[derive(Clone)]
+struct Platter {
+    world: World,
+    name: Rc<str>,
+    memory: MemoryDisk,
+    chance: Chance,
+    /// Whether there is next to no room.
+    is_full: Rc<Cell<bool>>,
+    /// Whether a sync of the directory has failed. The kernel tells everybody who has it open, not
+    /// only who asked first.
+    has_directory_failed: Rc<Cell<bool>>,
+}
+
+/// What a process does with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Anything that changes nothing, and whatever opens, makes or removes a file.
+    Other,
+    Rename,
+    Write,
+    Sync,
+    SyncDirectory,
+}
+
+impl Disks {
+    /// A data directory with empty logs.
+    pub fn new(world: &World, partitions: PartitionCount, config: &LogConfig) -> Self {
+        let chance = world.chance("disks");
+        let platter = |id: PartitionId| {
+            let name = format!("disk {id}");
+            let memory = MemoryDisk::new();
+            run_immediate(log::create(&memory, config)).expect("memory takes it");
+            let (name, chance) = (Rc::from(name.as_str()), chance.of(&name));
+            Platter {
+                world: world.clone(),
+                name,
+                memory,
+                chance,
+                is_full: Rc::default(),
+                has_directory_failed: Rc::default(),
+            }
+        };
+        let platters = partitions.all().map(platter).collect();
+        Self { world: world.clone(), platters, chance, damage: Rc::default() }
+    }
+
+    /// The directory of a partition, for a process.
+    pub fn disk(&self, partition: PartitionId) -> SimDisk {
+        SimDisk::new(self.platters[partition.index()].clone())
+    }
+    /// The same for a snapshot job.
+    pub fn snapshot_disk(&self, partition: PartitionId) -> SnapshotDisk {
+        SnapshotDisk::new(self.platters[partition.index()].clone())
+    }
+    /// The same without faults and delays, for whoever checks the run.
+    pub fn memory(&self, partition: PartitionId) -> MemoryDisk {
+        self.platters[partition.index()].memory.clone()
+    }
+
+    /// The process that used the disks has ended. With the power gone, what was not synced is lost,
+    /// or not.
+    pub fn process_ended(&self, is_power_lost: bool) {
+        for platter in self.platters.iter() {
+            platter.has_directory_failed.set(false);
+            if is_power_lost {
+                platter.memory.crash(platter.chance.below(u64::MAX));
+            } else {
+                platter.memory.restart();
+            }
+        }
+        if is_power_lost {
+            self.world.count("power losses");
+            self.world.line("disks", format_args!("the power was lost"));
+        }
+    }
+
+    /// While nobody uses the disks, some durable bytes may turn out to be others than were written.
+    /// Whatever was damaged before is whole again.
+    pub fn rot(&self, identity: impl Fn(PartitionId) -> LogIdentity) {
+        self.mend();
+        let partition = self.chance.below(self.platters.len() as u64) as u16;
+        let platter = &self.platters[usize::from(partition)];
+        let dials = &self.world.dials().disk;
+        let (rots, strays) = (self.fails(dials.bit_rot), self.fails(dials.misdirected));
+        let damage = match () {
+            () if rots => Damage::flip(platter, &self.chance),
+            () if strays => {
+                let identity = identity(PartitionId::new(partition).expect("in range"));
+                Damage::stray(platter, identity, &self.chance)
+            }
+            () => None,
+        };
+        *self.damage.borrow_mut() = damage;
+    }
+    /// Whether durable bytes are not what was written, so that an engine may refuse to start.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.borrow().is_some()
+    }
+    /// Somebody restores what was damaged.
+    pub fn mend(&self) {
+        if let Some(damage) = self.damage.borrow_mut().take() {
+            damage.mend();
+        }
+    }
+
+    /// Some directory has next to no room left.
+    pub fn fill_up(&self) {
+        let platter = self.chance.pick(&self.platters);
+        let room = self.chance.below(256 << 10);
+        platter.memory.set_space(Some(platter.memory.used() + room));
+        platter.is_full.set(true);
+        self.world.count("full disks");
+        self.world.line(&platter.name, format_args!("{room} bytes of room are left"));
+    }
+    /// Somebody makes room.
+    pub fn make_room(&self) {
+        for platter in self.platters.iter().filter(|platter| platter.is_full.replace(false)) {
+            platter.memory.set_space(None);
+            self.world.line(&platter.name, format_args!("there is room again"));
+        }
+    }
+
+    fn fails(&self, probability: f64) -> bool {
+        self.chance.hits(probability) && self.world.is_faulty()
+    }
+}

@@ -1,0 +1,209 @@
+//! What clients do: a crowd that buys, pays, gives back, looks and asks again, and an administrator
+//! who changes the sale under its feet.
+//!
+//! Everything goes through the production client, and is written down when it is sent and when it
+//! is answered; the pages outlive a client that is killed.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `wares` | the products, and what is asked of them |
+//! | `caller` | one request: sent, written down, answered or not |
+//! | `buyer` | what one buyer does |
+//! | `administrator` | what the administrator does |
+
+mod administrator;
+mod buyer;
+mod caller;
+mod wares;
+
+use crate::chance::Chance;
+use crate::clock::WallClock;
+use crate::network::{Interface, SimNetwork};
+use crate::process::Process;
+use crate::world::World;
+use caller::Caller;
+use doorbuster_client::{ClientOptions, EngineClient};
+use doorbuster_history::journal::Recorder;
+use doorbuster_protocol::handshake::PreSharedKey;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use wares::Wares;
+
+/// Buyers of one client.
+const BUYERS_PER_CLIENT: u64 = 4;
+/// The pause between two tries to reach the engine for the first time.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Operations that are still begun when the faults are over.
+const OPERATIONS_AFTER: u64 = 50;
+
+/// One client: number 0 is the administrator. A clone is another handle of the same one.
+#[derive(Clone)]
+pub struct Client {
+    number: usize,
+    name: Rc<str>,
+    clock: WallClock,
+    process: Rc<RefCell<Process>>,
+}
+
+impl Client {
+    fn new(workload: &Workload, number: usize) -> Self {
+        let name: Rc<str> = format!("client {number}").into();
+        let chance = workload.0.chance.of(&format!("clock of {name}"));
+        let clock = WallClock::draw(&workload.0.world.dials().clock, &chance);
+        let process = Rc::new(RefCell::new(Process::new(&name)));
+        Self { number, name, clock, process }
+    }
+    /// The process that runs it now, or ran it last.
+    pub fn process(&self) -> Process {
+        self.process.borrow().clone()
+    }
+    /// Its machine's clock.
+    pub fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+}
+
+/// All clients of a run. A clone is another handle of the same one.
+#[derive(Clone)]
+pub struct Workload(Rc<Inner>);
+
+struct Inner {
+    world: World,
+    chance: Chance,
+    wares: Wares,
+    engine: Vec<SocketAddr>,
+    key: PreSharedKey,
+    recorder: RefCell<Recorder>,
+    /// Operations that may still be begun.
+    left: Cell<u64>,
+    clients: RefCell<Vec<Client>>,
+    /// Clients that have something left to do.
+    running: Cell<usize>,
+}
+
+impl Workload {
+    /// Clients of the engine whose cores listen at `engine`.
+    pub fn new(world: &World, engine: Vec<SocketAddr>, key: PreSharedKey) -> Self {
+        let chance = world.chance("workload");
+        let wares = Wares::draw(world.dials().size.products, &chance.of("wares"));
+        Self(Rc::new(Inner {
+            world: world.clone(),
+            chance,
+            wares,
+            engine,
+            key,
+            recorder: RefCell::default(),
+            left: Cell::new(world.dials().size.operations),
+            clients: RefCell::default(),
+            running: Cell::new(0),
+        }))
+    }
+
+    /// Starts all clients, and starts again those that are killed, until nothing is left to do.
+    pub fn start(&self, network: &SimNetwork) {
+        for number in 0..=self.0.world.dials().size.clients {
+            let client = Client::new(self, number);
+            self.0.clients.borrow_mut().push(client.clone());
+            tokio::task::spawn_local(self.clone().keep_running(client, network.clone()));
+        }
+    }
+
+    async fn keep_running(self, client: Client, network: SimNetwork) {
+        let chance = self.0.chance.of(&client.name);
+        self.0.running.set(self.0.running.get() + 1);
+        loop {
+            let process = Process::new(&client.name);
+            *client.process.borrow_mut() = process.clone();
+            let (done, is_done) = oneshot::channel();
+            process.spawn({
+                let (workload, client) = (self.clone(), client.clone());
+                let interface = network.of(&process);
+                async move {
+                    workload.run(&client, interface).await;
+                    let _ = done.send(());
+                }
+            });
+            let has_finished = is_done.await.is_ok();
+            process.kill();
+            if has_finished {
+                break;
+            }
+            sleep(chance.delay(Duration::from_secs(1))).await;
+        }
+        self.0.running.set(self.0.running.get() - 1);
+    }
+
+    /// The clients, for whoever means them harm.
+    pub fn clients(&self) -> Vec<Client> {
+        self.0.clients.borrow().clone()
+    }
+    /// Whether every client has nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.0.running.get() == 0
+    }
+    /// Lets the clients come to their end soon.
+    pub fn wind_up(&self) {
+        self.0.left.set(self.0.left.get().min(OPERATIONS_AFTER));
+    }
+
+    async fn run(&self, client: &Client, network: Interface) {
+        let process = client.process.borrow().clone();
+        let Inner { world, chance, .. } = &*self.0;
+        let options = ClientOptions {
+            in_flight_per_core_max: *chance.pick(&[4, 64, 4_096]),
+            watch_stock: true,
+            network: Arc::new(network),
+            ..ClientOptions::default()
+        };
+        let connected = loop {
+            match EngineClient::connect(&self.0.engine, &self.0.key, options.clone()).await {
+                Ok(connected) => break connected,
+                Err(error) => {
+                    world.line(process.name(), format_args!("not connected: {error}"));
+                    sleep(CONNECT_PAUSE).await;
+                }
+            }
+        };
+        let clock = client.clock.clone();
+        let caller = Caller::new(self.clone(), client.number as u32, connected, clock);
+        if client.number == 0 {
+            return administrator::run(&caller, &chance.of("administrator")).await;
+        }
+        let mut buyers = Vec::new();
+        for buyer in 0..BUYERS_PER_CLIENT {
+            let number = client.number as u64 * BUYERS_PER_CLIENT + buyer;
+            let caller = caller.clone();
+            // After a restart a buyer goes on with other choices.
+            let chance = chance.of(&format!("buyer {number} after {}", self.0.left.get()));
+            let (done, is_done) = oneshot::channel();
+            buyers.push(is_done);
+            process.spawn(async move {
+                buyer::run(&caller, number, &chance).await;
+                let _ = done.send(());
+            });
+        }
+        for buyer in buyers {
+            let _ = buyer.await;
+        }
+    }
+
+    /// Takes one of the operations that are left.
+    fn take(&self) -> bool {
+        let left = self.0.left.get();
+        self.0.left.set(left.saturating_sub(1));
+        left > 0
+    }
+    /// Whether no operation is left to begin.
+    pub fn is_used_up(&self) -> bool {
+        self.0.left.get() == 0
+    }
+    /// Everything that was asked and answered.
+    pub fn recorder(&self) -> Recorder {
+        self.0.recorder.borrow().clone()
+    }
+}
