@@ -103,29 +103,6 @@ impl MemoryDisk {
             *content = Content::durable(std::mem::take(&mut content.written));
         });
     }
-    /// Changes bytes of a file, where they are durable, too: a write that went to the wrong place.
-    pub fn replace(&self, name: &str, offset: u64, bytes: &[u8]) {
-        let mut disk = self.lock();
-        let file = disk.named(name).expect("the file to damage exists");
-        let content = disk.files.get_mut(&file).expect("a name has a file");
-        let range = offset as usize..offset as usize + bytes.len();
-        content.written[range.clone()].copy_from_slice(bytes);
-        if let Some(durable) = content.durable.get_mut(range) {
-            durable.copy_from_slice(bytes);
-        }
-    }
-    /// The process that used it ends, and another one comes; the system goes on. What was written
-    /// stays readable. Files whose sync failed may be synced again, as Linux lets them: it takes
-    /// what the failed one should have made durable for clean, so that only writing it again helps.
-    pub fn restart(&self) {
-        let mut disk = self.lock();
-        for content in disk.files.values_mut().filter(|content| content.sync_failed) {
-            content.dirty.clear();
-            content.length_is_dirty = false;
-            content.sync_failed = false;
-        }
-        disk.directory_sync_failed = false;
-    }
     /// The whole content of a file.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let disk = self.lock();

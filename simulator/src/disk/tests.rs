@@ -1,3 +1,5 @@
+//! That each fault of a disk does what it says, and nothing else.
+
 use super::*;
 use crate::dials::{Dials, DiskDials};
 use doorbuster_engine::log::take_snapshot;
@@ -44,25 +46,32 @@ async fn calls_fail_until_the_run_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_sync_is_forgotten_by_a_restart_and_what_it_lost_is_not_kept() {
-    let world = world(DiskDials { sync_error: 1.0, ..DiskDials::quiet() });
-    let disks = disks(&world);
-    let disk = disks.disk(first());
-    let file = disk.create("a").await.expect("no fault of files");
-    written(&file, 1).await.expect("no fault of writes");
-    assert!(file.sync().await.is_err());
-    drop(file);
-    disks.process_ended(false);
-    world.heal();
-    let file = disk.open("a", Mode::Write).await.expect("it is there");
-    let mut read = vec![0; 4096];
-    assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
-    assert_eq!(read[0], 1);
-    file.sync().await.expect("Linux says so");
-    disk.sync_directory().await.expect("all is well");
-    drop(file);
-    disks.process_ended(true);
-    assert!(disks.memory(first()).content("a").is_empty(), "lost with the power");
+async fn a_failed_sync_is_forgotten_by_a_restart_and_what_it_lost_may_be_gone() {
+    let mut gone = 0;
+    for round in 0..8 {
+        let world = world(DiskDials { sync_error: 1.0, ..DiskDials::quiet() });
+        let disks = disks(&world);
+        for _ in 0..round {
+            disks.platters[0].chance.fraction();
+        }
+        let disk = disks.disk(first());
+        let file = disk.create("a").await.expect("no fault of files");
+        written(&file, 1).await.expect("no fault of writes");
+        assert!(file.sync().await.is_err());
+        drop(file);
+        disks.process_ended(false);
+        world.heal();
+        let file = disk.open("a", Mode::Write).await.expect("it is there");
+        let mut read = vec![0; 4096];
+        assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
+        assert_eq!(read[0], 1);
+        file.sync().await.expect("Linux says so");
+        disk.sync_directory().await.expect("all is well");
+        drop(file);
+        disks.process_ended(true);
+        gone += usize::from(disks.memory(first()).content("a").contains(&0));
+    }
+    assert!(gone > 0, "the power was lost eight times, and all was there");
 }
 
 #[tokio::test(start_paused = true)]
