@@ -147,11 +147,6 @@ impl Trial {
         })
     }
 
-    /// Something that is worth a place in the table came once more.
-    pub(crate) fn note(&mut self, what: &str) {
-        *self.refused.entry(what.to_owned()).or_default() += 1;
-    }
-
     /// The fault was made once more.
     pub(crate) fn fault(&mut self) {
         self.faults += 1;

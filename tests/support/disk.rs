@@ -3,7 +3,7 @@
 //! Only root can mount; who cannot gets the reason, and says it. Whatever is mounted is unmounted
 //! when its guard goes, also when a test fails; what a killed test left is found by the next one.
 
-use super::is_alive;
+use super::{is_alive, wait_until};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::linux::fs::MetadataExt;
@@ -92,7 +92,7 @@ impl Disk {
     /// Unmounts it, has it repaired as after a crash, and mounts it again: what is there then is
     /// what the device has, and nothing that only the page cache had.
     pub fn mount_again(&self) {
-        must(run("umount", &[text(&self.at)]));
+        self.unmount_whole();
         self.mount_repaired();
     }
 
@@ -101,9 +101,14 @@ impl Disk {
         let image = self.image();
         let cut = image.with_extension("cut");
         must(run("cp", &["--sparse=always", text(image), text(&cut)]));
-        must(run("umount", &[text(&self.at)]));
+        self.unmount_whole();
         fs::rename(&cut, image).expect("renamed");
         self.mount_repaired();
+    }
+
+    /// The kernel lets go of the files of a ring a moment after the process that had it is gone.
+    fn unmount_whole(&self) {
+        wait_until("the disk can be unmounted", || run("umount", &[text(&self.at)]).is_ok());
     }
 
     fn mount_repaired(&self) {

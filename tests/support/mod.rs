@@ -121,19 +121,7 @@ impl Server {
     }
 
     /// The same by `command`, which is [`doorbuster`] or [`doorbuster_after`] something.
-    pub fn start_as(command: Command, data: &Path, http: &str, flags: &[&str]) -> Self {
-        Self::try_start_as(command, data, http, flags).unwrap_or_else(|(status, errors)| {
-            panic!("doorbuster serve did not start ({status}):\n{errors}")
-        })
-    }
-
-    /// The same; how it ended and what it said, when it does not start.
-    pub fn try_start_as(
-        mut command: Command,
-        data: &Path,
-        http: &str,
-        flags: &[&str],
-    ) -> Result<Self, (ExitStatus, String)> {
+    pub fn start_as(mut command: Command, data: &Path, http: &str, flags: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--json", "--http", http, "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -149,12 +137,12 @@ impl Server {
             let status = child.wait().expect("it ended");
             let mut errors = String::new();
             let _ = child.stderr.take().expect("piped").read_to_string(&mut errors);
-            return Err((status, errors));
+            panic!("doorbuster serve did not start ({status}):\n{errors}");
         }
         let lines = keep_lines(child.stderr.take().expect("piped"));
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
-        Ok(Self {
+        Self {
             child,
             http: address(&ready["http"]).expect("an address"),
             admin: address(&ready["admin"]).expect("an address"),
@@ -162,7 +150,7 @@ impl Server {
             banner: line,
             lines,
             data: data.to_owned(),
-        })
+        }
     }
 
     /// Its data directory.
