@@ -15,6 +15,7 @@
 //! | [`ids`] · [`terms`] | the words that these share |
 //! | [`history`] | all of it together, and how far clocks may differ |
 //! | [`journal`] · [`log_lines`] · [`row_lines`] | the same as lines of JSON, in files |
+//! | [`rfc3339`] | times in those lines |
 //! | `books` | the log replayed: what was the case after every event |
 //! | `checks` | the promises, one to a file |
 //! | [`verdict`] | what was found |
@@ -26,6 +27,7 @@ pub mod ids;
 pub mod journal;
 pub mod log_lines;
 pub mod operation;
+pub mod rfc3339;
 pub mod row;
 pub mod row_lines;
 pub mod terms;
@@ -33,7 +35,6 @@ pub mod verdict;
 
 mod books;
 mod checks;
-mod rfc3339;
 
 pub use checks::check;
 pub use history::{Allowance, History, Others};

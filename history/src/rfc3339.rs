@@ -1,7 +1,7 @@
 //! Times of the log's lines: RFC 3339 in UTC, with up to six digits of a second.
 
 /// Microseconds since the epoch; `None` for what is no time in UTC.
-pub(crate) fn parse(text: &str) -> Option<u64> {
+pub fn parse(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);

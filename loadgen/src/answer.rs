@@ -90,23 +90,32 @@ pub(crate) struct Failure {
     pub(crate) is_disconnect: bool,
     /// Whether the same request may be sent again with a hope of a better answer.
     pub(crate) can_retry: bool,
+    /// Whether it is certain that the request was not done.
+    pub(crate) nothing_was_done: bool,
 }
 
 impl Failure {
-    pub(crate) const TIMED_OUT: Self =
-        Self { code: Cow::Borrowed("no-answer"), is_disconnect: true, can_retry: true };
-    pub(crate) const DISCONNECTED: Self =
-        Self { code: Cow::Borrowed("disconnected"), is_disconnect: true, can_retry: true };
-    pub(crate) const NONSENSE: Self =
-        Self { code: Cow::Borrowed("nonsense"), is_disconnect: true, can_retry: false };
+    pub(crate) const TIMED_OUT: Self = Self::lost("no-answer", true);
+    pub(crate) const DISCONNECTED: Self = Self::lost("disconnected", true);
+    pub(crate) const NONSENSE: Self = Self::lost("nonsense", false);
 
-    /// The server says that it cannot now.
+    const fn lost(code: &'static str, can_retry: bool) -> Self {
+        let code = Cow::Borrowed(code);
+        Self { code, is_disconnect: true, can_retry, nothing_was_done: false }
+    }
+
+    /// The server says that it cannot now, and leaves open whether it did.
     pub(crate) fn busy(code: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), is_disconnect: false, can_retry: true }
+        let code = code.into();
+        Self { code, is_disconnect: false, can_retry: true, nothing_was_done: false }
+    }
+    /// The server says that it cannot now, and that nothing was done.
+    pub(crate) fn not_done(code: impl Into<Cow<'static, str>>) -> Self {
+        Self { nothing_was_done: true, ..Self::busy(code) }
     }
     /// The server says that it failed.
     pub(crate) fn broken(code: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), is_disconnect: false, can_retry: false }
+        Self { can_retry: false, ..Self::busy(code) }
     }
 }
 
@@ -155,11 +164,15 @@ impl Answer {
             | Outcome::DefinitionIncomplete
             | Outcome::CurrencyFixed
             | Outcome::WindowReversed => refused("invalid-request"),
-            Outcome::Full => Self::Failed(Failure::broken("full")),
-            Outcome::Overloaded => Self::Failed(Failure::busy("overloaded")),
-            Outcome::Unavailable => Self::Failed(Failure::busy("unavailable")),
-            Outcome::DeadlinePassed => Self::Failed(Failure::busy("timeout")),
-            Outcome::WrongOwner { .. } => Self::Failed(Failure::broken("wrong-owner")),
+            Outcome::Full => {
+                Self::Failed(Failure { can_retry: false, ..Failure::not_done("full") })
+            }
+            Outcome::Overloaded => Self::Failed(Failure::not_done("overloaded")),
+            Outcome::Unavailable => Self::Failed(Failure::not_done("unavailable")),
+            Outcome::DeadlinePassed => Self::Failed(Failure::not_done("timeout")),
+            Outcome::WrongOwner { .. } => {
+                Self::Failed(Failure { can_retry: false, ..Failure::not_done("wrong-owner") })
+            }
         }
     }
 }

@@ -3,13 +3,17 @@
 
 use crate::answer::{Answer, Failure};
 use crate::attempt::{Attempt, Attempts};
+use crate::errand::Act;
 use crate::lane::Wares;
 use crate::plan::Plan;
+use crate::told;
 use doorbuster_client::{ClientError, ClientOptions, EngineClient};
+use doorbuster_history::answer::OrderSeen;
 use doorbuster_protocol::Timestamp;
 use doorbuster_protocol::command::{Ask, Define, Place, Read};
 use doorbuster_protocol::handshake::PreSharedKey;
-use doorbuster_protocol::outcome::Reply;
+use doorbuster_protocol::outcome::{ProductView, Reply};
+use doorbuster_protocol::record::Reader;
 use doorbuster_protocol::{BuyerId, Command, OrderId, Outcome, PartitionId, Quantity, Request};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -92,47 +96,41 @@ impl BinaryLane {
             waitlist: wares.waitlist,
         };
         let partition = |client: &EngineClient| client.partitions().partition_of(product);
-        match self.ask(partition, Ask::Command(Command::Place(place))).await {
-            Ok(outcome) => {
-                if let (
-                    Some(evidence),
-                    Outcome::Placed(view) | Outcome::Queued(view) | Outcome::Replayed(view),
-                ) = (evidence, outcome)
-                {
-                    evidence.clear();
-                    Reply { correlation: 0, outcome: Outcome::Order(view) }.encode(evidence);
-                }
-                Answer::of_outcome(&outcome)
-            }
-            Err(failure) => Answer::Failed(failure),
+        let outcome = self.ask(partition, Ask::Command(Command::Place(place))).await;
+        answered(&outcome, evidence)
+    }
+
+    pub(crate) async fn act(
+        &self,
+        act: Act,
+        buyer: BuyerId,
+        order: OrderId,
+        evidence: Option<&mut Vec<u8>>,
+    ) -> Answer {
+        let buyer = Some(buyer);
+        let ask = match act {
+            Act::Pay => Ask::Command(Command::Confirm { order }),
+            Act::Cancel => Ask::Command(Command::Cancel { order, buyer }),
+            Act::Look => Ask::Read(Read::Order { order, buyer }),
+        };
+        let outcome = self.ask(|_| order.partition(), ask).await;
+        answered(&outcome, evidence)
+    }
+
+    /// What the evidence of an answer says of an order.
+    pub(crate) fn seen(evidence: &[u8]) -> Option<OrderSeen> {
+        match Reply::decode(&mut Reader::new(evidence)).ok()?.outcome {
+            Outcome::Order(view) => told::order_of_view(&view),
+            _ => None,
         }
     }
 
-    pub(crate) async fn pay(&self, order: OrderId) -> Answer {
-        self.on_order(order, Ask::Command(Command::Confirm { order })).await
-    }
-
-    pub(crate) async fn cancel(&self, order: OrderId, buyer: BuyerId) -> Answer {
-        self.on_order(order, Ask::Command(Command::Cancel { order, buyer: Some(buyer) })).await
-    }
-
-    pub(crate) async fn look(&self, order: OrderId, buyer: BuyerId) -> Answer {
-        self.on_order(order, Ask::Read(Read::Order { order, buyer: Some(buyer) })).await
-    }
-
-    pub(crate) async fn define(&self, define: Define) -> Result<(), String> {
+    pub(crate) async fn define(&self, define: Define) -> Result<ProductView, String> {
         let partition = |client: &EngineClient| client.partitions().partition_of(define.product);
         match self.ask(partition, Ask::Command(Command::Define(define))).await {
-            Ok(Outcome::Product(_)) => Ok(()),
+            Ok(Outcome::Product(view)) => Ok(view),
             Ok(other) => Err(format!("{other:?}")),
             Err(failure) => Err(failure.code.into_owned()),
-        }
-    }
-
-    async fn on_order(&self, order: OrderId, ask: Ask) -> Answer {
-        match self.ask(|_| order.partition(), ask).await {
-            Ok(outcome) => Answer::of_outcome(&outcome),
-            Err(failure) => Answer::Failed(failure),
         }
     }
 
@@ -155,10 +153,32 @@ impl BinaryLane {
     }
 }
 
+/// The answer in an outcome; what it says about the order goes into the evidence.
+fn answered(outcome: &Result<Outcome, Failure>, evidence: Option<&mut Vec<u8>>) -> Answer {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(failure) => return Answer::Failed(failure.clone()),
+    };
+    if let (
+        Some(evidence),
+        Outcome::Placed(view)
+        | Outcome::Queued(view)
+        | Outcome::Replayed(view)
+        | Outcome::Paid(view)
+        | Outcome::Cancelled(view)
+        | Outcome::Order(view),
+    ) = (evidence, outcome)
+    {
+        evidence.clear();
+        Reply { correlation: 0, outcome: Outcome::Order(*view) }.encode(evidence);
+    }
+    Answer::of_outcome(outcome)
+}
+
 fn failure_of(error: &ClientError) -> Failure {
     match error {
-        ClientError::Overloaded => Failure::busy("overloaded"),
-        ClientError::Unavailable => Failure::busy("unavailable"),
+        ClientError::Overloaded => Failure::not_done("overloaded"),
+        ClientError::Unavailable => Failure::not_done("unavailable"),
         _ => Failure::DISCONNECTED,
     }
 }

@@ -25,9 +25,9 @@ Examples:
   # the same over the binary protocol, 4096 in flight
   doorbuster-loadgen --engine 127.0.0.1:7400 --data ./data --connections 4096 --buyers 1m
 
-  # while somebody kills the server: wait for it, ask again, list what was acknowledged
+  # while somebody kills the server: wait for it, ask again, write down what it was told
   doorbuster-loadgen --data ./data --rate 2k --duration 60s --tolerate-disconnects \\
-      --retries 20 --duplicates 0.1 --journal acknowledged.jsonl
+      --retries 20 --duplicates 0.1 --journal journal.jsonl
 
 Exit codes:
   0  everything was answered, and no two answers disagree
@@ -139,7 +139,7 @@ pub(crate) struct Arguments {
     /// Wait for a server that goes away, and go on
     #[arg(long)]
     tolerate_disconnects: bool,
-    /// List acknowledged orders in this file, as JSON lines
+    /// Write all that is sent and answered to this file, for `doorbuster-history check`
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// The same seed asks for the same orders under the same keys. Default: random

@@ -4,18 +4,21 @@
 use crate::answer::{Answer, Class, Failure};
 use crate::attempt::{Attempt, Attempts, Duplicate, Then};
 use crate::gate::{Gate, Work};
-use crate::journal;
+use crate::journal::Pen;
 use crate::lane::{Lane, Wares};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::tally::Tally;
+use crate::told;
 use crate::twin::{Seen, Twin};
+use doorbuster_history::answer::OrderSeen;
+use doorbuster_history::journal::Called;
+use doorbuster_history::operation::Ask;
 use doorbuster_protocol::OrderId;
 use doorbuster_protocol::outcome::OrderStatus;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -51,8 +54,9 @@ pub(crate) struct Acting {
     tries: u32,
 }
 
+/// What can be done with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+pub(crate) enum Act {
     Pay,
     Cancel,
     Look,
@@ -75,7 +79,7 @@ pub(crate) struct Errands {
     pub(crate) gate: Gate<Job>,
     pub(crate) tally: Rc<RefCell<Tally>>,
     pub(crate) progress: Arc<Progress>,
-    pub(crate) journal: Option<Sender<journal::Entry>>,
+    pub(crate) journal: Option<Pen>,
     /// When a look found all slots taken for the first time: patience counts from then.
     pub(crate) looking_since: Cell<Option<Instant>>,
 }
@@ -110,10 +114,13 @@ impl Errands {
 
     async fn send(&self, lane: &mut Lane, sending: Sending) {
         let mut evidence = Vec::new();
-        let wanted = sending.twin.is_some().then_some(&mut evidence);
+        let is_wanted = sending.twin.is_some() || self.journal.is_some();
+        let wanted = is_wanted.then_some(&mut evidence);
+        let number = self.write_sent(&sending.attempt, || self.placing(&sending.attempt));
         let sent = Instant::now();
         let answer = lane.place(&self.wares, &sending.attempt, wanted).await;
         let answered = Instant::now();
+        self.write_answered(number, &answer, || lane.seen(&evidence));
         if let Answer::Failed(failure) = &answer
             && self.may_retry(failure, sending.tries)
         {
@@ -164,7 +171,7 @@ impl Errands {
 
     /// What follows from the first answer to an attempt.
     fn follow(&self, sending: &Sending, answer: &Answer, answered: Instant) {
-        let Answer::Order { order, status, replayed } = *answer else {
+        let Answer::Order { order, status, .. } = *answer else {
             // A refusal is not remembered, so asking again is as good as the first time.
             if !sending.is_second
                 && matches!(answer, Answer::Refused(_))
@@ -174,7 +181,6 @@ impl Errands {
             }
             return;
         };
-        self.write_journal(&sending.attempt, order, status, replayed);
         if sending.is_second {
             return;
         }
@@ -209,13 +215,13 @@ impl Errands {
 
     async fn act(&self, lane: &mut Lane, acting: Acting) {
         let Acting { act, attempt, order, due, tries } = acting;
+        let mut evidence = Vec::new();
+        let wanted = self.journal.is_some().then_some(&mut evidence);
+        let number = self.write_sent(&attempt, || acting.ask());
         let sent = Instant::now();
-        let answer = match act {
-            Act::Pay => lane.pay(&self.wares, order).await,
-            Act::Cancel => lane.cancel(&self.wares, attempt.buyer, order).await,
-            Act::Look => lane.look(&self.wares, attempt.buyer, order).await,
-        };
+        let answer = lane.act(&self.wares, (act, attempt.buyer), order, wanted).await;
         let answered = Instant::now();
+        self.write_answered(number, &answer, || lane.seen(&evidence));
         match &answer {
             Answer::Failed(failure) if self.may_retry(failure, tries) => {
                 let again = answered + retry_after(tries + 1);
@@ -246,17 +252,14 @@ impl Errands {
             (Act::Pay, OrderStatus::Paid) => {
                 self.tally.borrow_mut().paid += 1;
                 self.progress.add_paid(1);
-                self.write_journal(&attempt, order, status, false);
             }
             (Act::Cancel, OrderStatus::Cancelled) => {
                 self.tally.borrow_mut().cancelled += 1;
                 self.progress.add_cancelled(1);
-                self.write_journal(&attempt, order, status, false);
             }
             (Act::Look, OrderStatus::Pending) => {
                 self.tally.borrow_mut().promoted += 1;
                 self.progress.add_promoted(1);
-                self.write_journal(&attempt, order, status, false);
                 self.push_then(attempt, order, answered);
             }
             (Act::Look, OrderStatus::Queued) => self.look_again(attempt, order, answered),
@@ -290,20 +293,52 @@ impl Errands {
         may
     }
 
-    fn write_journal(&self, attempt: &Attempt, order: OrderId, status: OrderStatus, again: bool) {
-        let Some(journal) = &self.journal else { return };
-        let entry = journal::Entry {
+    /// An attempt, as a journal has it.
+    fn placing(&self, attempt: &Attempt) -> Ask {
+        let buyer = Attempts::buyer_id(attempt.buyer);
+        Ask::Place {
+            product: told::product(self.wares.attempts.product(attempt.product).1),
+            buyer: told::buyer(buyer),
+            key: told::key(self.wares.attempts.key_hash(attempt, buyer)),
+            quantity: self.wares.quantity,
+            waitlist: self.wares.waitlist,
+        }
+    }
+
+    /// Writes down what is about to be sent; the number to answer it under.
+    fn write_sent(&self, attempt: &Attempt, ask: impl FnOnce() -> Ask) -> Option<u64> {
+        let called = || Called {
             attempt: attempt.number,
             buyer: Attempts::buyer_name(attempt.buyer),
             product: self.wares.attempts.product(attempt.product).0.to_owned(),
             key: self.wares.attempts.key(attempt.number),
-            order_id: order.to_string(),
-            status: status.as_str().to_owned(),
-            quantity: self.wares.quantity,
-            replayed: again,
         };
-        // The writer ends early only on an error, and says so when the run ends.
-        let _ = journal.send(entry);
+        self.journal.as_ref().map(|journal| journal.sent(ask(), called()))
+    }
+
+    fn write_answered(
+        &self,
+        number: Option<u64>,
+        answer: &Answer,
+        seen: impl FnOnce() -> Option<OrderSeen>,
+    ) {
+        let (Some(journal), Some(number)) = (&self.journal, number) else { return };
+        let is_order = matches!(answer, Answer::Order { .. });
+        let seen = if is_order { seen() } else { None };
+        journal.answered(number, told::answer(answer, seen));
+    }
+}
+
+impl Acting {
+    /// The same, as a journal has it.
+    fn ask(&self) -> Ask {
+        let order = told::order(self.order);
+        let buyer = Some(told::buyer(Attempts::buyer_id(self.attempt.buyer)));
+        match self.act {
+            Act::Pay => Ask::Pay { order },
+            Act::Cancel => Ask::Cancel { order, buyer },
+            Act::Look => Ask::LookAtOrder { order, buyer },
+        }
     }
 }
 

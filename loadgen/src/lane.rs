@@ -3,7 +3,10 @@
 use crate::answer::Answer;
 use crate::attempt::{Attempt, Attempts};
 use crate::binary::BinaryLane;
+use crate::errand::Act;
 use crate::http::{HttpLane, HttpOrder};
+use crate::told;
+use doorbuster_history::answer::OrderSeen;
 use doorbuster_protocol::OrderId;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -78,24 +81,37 @@ impl Lane {
         }
     }
 
-    pub(crate) async fn pay(&mut self, wares: &Wares, order: OrderId) -> Answer {
-        match self {
-            Self::Http(lane) => lane.pay(order, &wares.tokens.admin).await,
-            Self::Binary(lane) => lane.pay(order).await,
-        }
+    /// Pays as the payment service, or cancels or looks as the buyer. `evidence` as in buying.
+    pub(crate) async fn act(
+        &mut self,
+        wares: &Wares,
+        (act, buyer): (Act, u64),
+        order: OrderId,
+        evidence: Option<&mut Vec<u8>>,
+    ) -> Answer {
+        let lane = match self {
+            Self::Binary(lane) => {
+                return lane.act(act, Attempts::buyer_id(buyer), order, evidence).await;
+            }
+            Self::Http(lane) => lane,
+        };
+        let token = match act {
+            Act::Pay => Cow::Borrowed(wares.tokens.admin.as_str()),
+            Act::Cancel | Act::Look => wares.tokens.buyer(buyer),
+        };
+        let words = match act {
+            Act::Pay => ("PUT", "pay"),
+            Act::Cancel => ("PUT", "cancel"),
+            Act::Look => ("GET", "status"),
+        };
+        lane.on_order(words, order, &token, evidence).await
     }
 
-    pub(crate) async fn cancel(&mut self, wares: &Wares, buyer: u64, order: OrderId) -> Answer {
+    /// What the evidence of an answer says of an order.
+    pub(crate) fn seen(&self, evidence: &[u8]) -> Option<OrderSeen> {
         match self {
-            Self::Http(lane) => lane.cancel(order, &wares.tokens.buyer(buyer)).await,
-            Self::Binary(lane) => lane.cancel(order, Attempts::buyer_id(buyer)).await,
-        }
-    }
-
-    pub(crate) async fn look(&mut self, wares: &Wares, buyer: u64, order: OrderId) -> Answer {
-        match self {
-            Self::Http(lane) => lane.look(order, &wares.tokens.buyer(buyer)).await,
-            Self::Binary(lane) => lane.look(order, Attempts::buyer_id(buyer)).await,
+            Self::Http(_) => told::order_of_body(evidence),
+            Self::Binary(_) => BinaryLane::seen(evidence),
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | `worker` · `errand` | one thread and its lanes; what one lane does with one piece of work |
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
 //! | `tally` · [`report`] · `report_text` | counts and histograms; the report as data and as text |
-//! | [`journal`] | the acknowledged orders, as JSON lines, for whoever kills the server |
+//! | [`journal`] · `told` | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
 //! | [`credentials`] | bearer tokens |
 
@@ -39,6 +39,7 @@ mod report_text;
 mod run;
 mod schedule;
 mod tally;
+mod told;
 mod twin;
 mod worker;
 

@@ -106,7 +106,7 @@ pub struct Plan {
     pub credentials: Credentials,
     /// Products to define first.
     pub prepare: Option<Prepare>,
-    /// Where the acknowledged orders are listed, as JSON lines.
+    /// Where everything that is sent and answered is written, as JSON lines.
     pub journal: Option<PathBuf>,
     /// Decides every choice and every idempotency key: the same seed asks for the same orders.
     pub seed: u64,
@@ -265,6 +265,10 @@ impl Plan {
 
     fn check_credentials(&self) -> Result<(), PlanError> {
         let Target::Http(_) = self.target else { return Ok(()) };
+        if self.journal.is_some() && matches!(self.credentials, Credentials::Tokens { .. }) {
+            let need = "the signing secret: with one token for all, nobody knows who buys";
+            return Err(PlanError::Credentials { what: "a journal", need });
+        }
         let need = "the server's signing secret (--data DIR or --secret-file FILE), or a token";
         if matches!(self.credentials, Credentials::None) {
             return Err(PlanError::Credentials { what: "ordering over HTTP", need });
@@ -316,6 +320,10 @@ mod tests {
         check("--admin-token", |plan| {
             plan.credentials = Credentials::tokens("abc", None);
             plan.pay = 1.0;
+        });
+        check("nobody knows who buys", |plan| {
+            plan.credentials = Credentials::tokens("abc", None);
+            plan.journal = Some("journal.jsonl".into());
         });
         check("--allow-remote", |plan| {
             plan.target = Target::http("192.0.2.1:1".parse().expect("an address"));

@@ -1,7 +1,7 @@
 //! Carries a plan out, from the check to the report.
 
 use crate::attempt::Attempts;
-use crate::journal;
+use crate::journal::{self, Pen};
 use crate::lane::Tokens;
 use crate::plan::{Plan, PlanError};
 use crate::prepare;
@@ -56,20 +56,25 @@ pub enum LoadError {
 /// from another thread.
 pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
     plan.check()?;
-    prepare::prepare(&plan)?;
+    let asks_engine = matches!(plan.target, Target::Binary(..));
+    let journal = match &plan.journal {
+        Some(path) => {
+            let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
+            let writer = journal::Writer::create(path, asks_engine).map_err(failed)?;
+            Some((writer, path.clone()))
+        }
+        None => None,
+    };
+    let pen = |worker| journal.as_ref().map(|(writer, _)| writer.pen(worker, plan.threads + 1));
+    let pens: Vec<Option<Pen>> = (0..plan.threads).map(pen).collect();
+    // Who prepares has a pen like a worker.
+    prepare::prepare(&plan, pen(plan.threads).as_ref())?;
     let attempts = Arc::new(Attempts::new(&plan));
     let tokens = Arc::new(mint(&plan));
     let slots = Shared::slots(&plan);
     if slots < crate::plan::ATTEMPTS_MAX {
         progress.add_planned(slots);
     }
-    let journal = match &plan.journal {
-        Some(path) => {
-            let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
-            Some((journal::Writer::create(path).map_err(failed)?, path.clone()))
-        }
-        None => None,
-    };
     let threads = plan.threads;
     let shared = Arc::new(Shared {
         plan: Arc::new(plan),
@@ -80,7 +85,7 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
         start: OnceLock::new(),
         ended_by: Mutex::new(None),
     });
-    let tally = work(&shared, threads, journal.as_ref().map(|(writer, _)| writer))?;
+    let tally = work(&shared, pens)?;
     if let Some((writer, path)) = journal {
         let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
         writer.finish().map_err(failed)?;
@@ -90,21 +95,18 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
     Ok(Report::new(&shared.plan, &tally, start, ended_by))
 }
 
-/// All workers on threads of their own; what they saw together.
-fn work(
-    shared: &Arc<Shared>,
-    threads: usize,
-    journal: Option<&journal::Writer>,
-) -> Result<Tally, LoadError> {
-    let spawn = |worker: usize| {
-        let (shared, journal) = (Arc::clone(shared), journal.map(journal::Writer::sender));
+/// All workers, each with its pen, on threads of their own; what they saw together.
+fn work(shared: &Arc<Shared>, pens: Vec<Option<Pen>>) -> Result<Tally, LoadError> {
+    let threads = pens.len();
+    let spawn = |worker: usize, journal: Option<Pen>| {
+        let shared = Arc::clone(shared);
         std::thread::Builder::new()
             .name(format!("load-{worker}"))
             .spawn(move || worker::work(&shared, worker, journal))
     };
     let mut running = Vec::with_capacity(threads);
-    for worker in 0..threads {
-        match spawn(worker) {
+    for (worker, pen) in pens.into_iter().enumerate() {
+        match spawn(worker, pen) {
             Ok(thread) => running.push(thread),
             Err(error) => {
                 // Those that run already wait for all the others: stand in for them.

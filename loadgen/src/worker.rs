@@ -7,7 +7,7 @@ use crate::binary::BinaryLane;
 use crate::errand::Errands;
 use crate::gate::Gate;
 use crate::http::HttpLane;
-use crate::journal;
+use crate::journal::Pen;
 use crate::lane::{Lane, Tokens, Wares};
 use crate::pacer::{self, Bounds};
 use crate::plan::{Amount, Pace, Plan};
@@ -19,7 +19,6 @@ use crate::{attempt::Attempts, plan};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
@@ -80,11 +79,7 @@ impl Shared {
 }
 
 /// Runs worker number `worker` to its end, on this thread.
-pub(crate) fn work(
-    shared: &Arc<Shared>,
-    worker: usize,
-    journal: Option<Sender<journal::Entry>>,
-) -> io::Result<Tally> {
+pub(crate) fn work(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -98,11 +93,7 @@ pub(crate) fn work(
     local.block_on(&runtime, run(shared, worker, journal))
 }
 
-async fn run(
-    shared: &Arc<Shared>,
-    worker: usize,
-    journal: Option<Sender<journal::Entry>>,
-) -> io::Result<Tally> {
+async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Tally> {
     let plan = &shared.plan;
     let lanes = connect_lanes(shared, worker).await;
     shared.barrier.wait();

@@ -88,42 +88,31 @@ impl HttpLane {
         self.answer(request, evidence).await
     }
 
-    pub(crate) async fn pay(&mut self, order: OrderId, token: &str) -> Answer {
-        self.on_order("PUT", order, "pay", token).await
-    }
-
-    pub(crate) async fn cancel(&mut self, order: OrderId, token: &str) -> Answer {
-        self.on_order("PUT", order, "cancel", token).await
-    }
-
-    pub(crate) async fn look(&mut self, order: OrderId, token: &str) -> Answer {
-        self.on_order("GET", order, "status", token).await
-    }
-
-    async fn on_order(
+    /// Does something with an order, or looks at it.
+    pub(crate) async fn on_order(
         &mut self,
-        method: &'static str,
+        (method, action): (&'static str, &str),
         order: OrderId,
-        action: &str,
         token: &str,
+        evidence: Option<&mut Vec<u8>>,
     ) -> Answer {
         let order = order.to_string();
         let path = ["orders", order.as_str(), action];
         let request = Request { method, path: &path, token, key: None, body: b"" };
-        self.answer(request, None).await
+        self.answer(request, evidence).await
     }
 
-    /// Defines a product; the body of a refusal as the error.
+    /// Defines a product; its document, or the body of a refusal as the error.
     pub(crate) async fn define(
         &mut self,
         product: &str,
         token: &str,
         body: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<Vec<u8>, String> {
         let path = ["products", product];
         let request = Request { method: "PUT", path: &path, token, key: None, body };
         match self.exchange(request).await {
-            Ok(response) if response.status < 300 => Ok(()),
+            Ok(response) if response.status < 300 => Ok(response.body.into_owned()),
             Ok(response) => {
                 Err(format!("{}: {}", response.status, String::from_utf8_lossy(&response.body)))
             }

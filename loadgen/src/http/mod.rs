@@ -48,9 +48,12 @@ fn answer_of(status: u16, replayed: bool, body: &[u8]) -> Answer {
         Err(_) => Cow::Owned(format!("http-{status}")),
     };
     match status {
-        429 | 503 => Answer::Failed(Failure::busy(code)),
+        429 => Answer::Failed(Failure::not_done(code)),
+        503 => Answer::Failed(Failure::busy(code)),
         500.. => Answer::Failed(Failure::broken(code)),
-        401 | 403 | 405 | 415 => Answer::Failed(Failure::broken(code)),
+        401 | 403 | 405 | 415 => {
+            Answer::Failed(Failure { can_retry: false, ..Failure::not_done(code) })
+        }
         _ => Answer::Refused(code),
     }
 }
