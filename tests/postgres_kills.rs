@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use support::history::{judge, rows_of_shards};
 use support::http::Client;
 use support::load::Load;
 use support::role::Role;
@@ -179,6 +180,7 @@ fn every_result_arrives_once_whatever_is_killed() {
     eprintln!("{kills} kills: {killed:#?}");
     let is_inside = |what: &String| what.starts_with(BACKEND) && !what.ends_with("no batch");
     assert!(kills < KILLS || killed.keys().any(is_inside), "none was in the middle of a batch");
+    let journal = load.journal().to_owned();
     let (report, acknowledged) = load.stop();
     assert_eq!(report.errors, 0, "nobody noticed anything: {report}");
     let audit = shards.wait_until_filled(&data, sale.admin());
@@ -186,6 +188,7 @@ fn every_result_arrives_once_whatever_is_killed() {
     assert_eq!(audit["divergenceCount"], 0, "{audit:#}");
     shards.hold(&acknowledged);
     shards.are_in_order();
+    judge(&data, &[&journal], Some(rows_of_shards(&shards.urls())));
 }
 
 /// Buyers who pay, cancel, come twice and let holds run out.

@@ -55,6 +55,12 @@ macro_rules! id {
             }
         }
 
+        impl From<u128> for $name {
+            fn from(number: u128) -> Self {
+                Self(number)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write(self.0, f)

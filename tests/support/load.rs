@@ -1,4 +1,4 @@
-//! Buyers on a thread of their own, and the list of what they were promised.
+//! Buyers on a thread of their own, and the journal of what they did and were told.
 
 use super::token_secret;
 use doorbuster_loadgen::journal::{self, Entry};
@@ -23,7 +23,7 @@ impl Load {
         let mut plan = Plan {
             amount: Amount::Duration(Duration::from_secs(3_600)),
             credentials: Credentials::secret(&token_secret(data)),
-            journal: Some(data.with_extension("acknowledged.jsonl")),
+            journal: Some(data.with_extension("journal.jsonl")),
             ..Plan::new(Target::http(http))
         };
         change(&mut plan);
@@ -41,6 +41,11 @@ impl Load {
     /// Whether it still goes on.
     pub fn is_running(&self) -> bool {
         !self.thread.is_finished()
+    }
+
+    /// Where everything that it sends and is answered is written.
+    pub fn journal(&self) -> &Path {
+        &self.list
     }
 
     /// Stops it: the report, which must be clean, and what was acknowledged.

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod control_group;
 pub mod disk;
+pub mod history;
 pub mod http;
 pub mod load;
 pub mod metrics;

@@ -37,9 +37,14 @@ impl Shards {
         Self(clusters.databases(clusters.shards().len()))
     }
 
+    /// The URL of each.
+    pub fn urls(&self) -> Vec<String> {
+        self.0.iter().map(Database::url).collect()
+    }
+
     /// `--store URL --store URL …`
     pub fn flags(&self) -> Vec<String> {
-        self.0.iter().flat_map(|database| ["--store".to_owned(), database.url()]).collect()
+        self.urls().into_iter().flat_map(|url| ["--store".to_owned(), url]).collect()
     }
 
     /// A number, over all shards.
