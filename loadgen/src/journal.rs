@@ -37,6 +37,8 @@ pub struct Entry {
     pub order_id: String,
     /// Where it stood: `pending`, `queued`, `paid`, `cancelled`.
     pub status: String,
+    /// Units.
+    pub quantity: u32,
     /// Whether this was the first answer again.
     pub replayed: bool,
 }
@@ -60,27 +62,40 @@ pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
     };
     let lines = doorbuster_history::journal::read_lines(BufReader::new(File::open(path)?));
     let mut sent: HashMap<u64, Sent> = HashMap::new();
-    let mut entries = Vec::new();
+    let mut units: HashMap<u64, u32> = HashMap::new();
+    let mut entries: Vec<Entry> = Vec::new();
     for line in lines.map_err(|error| invalid(&error))? {
         match line {
             Line::Begun(_) => {}
             Line::Sent(request) => _ = sent.insert(request.operation, request),
             Line::Answered(Answered { operation, answer, .. }) => {
                 let request = sent.remove(&operation);
-                entries.extend(request.and_then(|request| acknowledged(request, &answer)));
+                let Some(mut entry) = request.and_then(|it| acknowledged(it, &answer)) else {
+                    continue;
+                };
+                // What follows an order is about as many units as were ordered.
+                match entry.quantity {
+                    0 => entry.quantity = units.get(&entry.attempt).copied().unwrap_or(0),
+                    quantity => _ = units.insert(entry.attempt, quantity),
+                }
+                entries.push(entry);
             }
         }
     }
     Ok(entries)
 }
 
-/// The entry of an answer that is an acknowledgement.
+/// The entry of an answer that is an acknowledgement; of no units when it is not of an order.
 fn acknowledged(request: Sent, answer: &Answer) -> Option<Entry> {
     let Answer::Order { seen, replayed } = answer else { return None };
     // To look at an order promises nothing, but for the units of one that has waited.
     if matches!(request.ask, Ask::LookAtOrder { .. }) && seen.status != Status::Pending {
         return None;
     }
+    let quantity = match request.ask {
+        Ask::Place { quantity, .. } => quantity,
+        _ => 0,
+    };
     let Called { attempt, buyer, product, key } = *request.called?;
     Some(Entry {
         attempt,
@@ -89,6 +104,7 @@ fn acknowledged(request: Sent, answer: &Answer) -> Option<Entry> {
         key,
         order_id: seen.order.to_string(),
         status: seen.status.to_string(),
+        quantity,
         replayed: *replayed,
     })
 }
@@ -227,7 +243,7 @@ mod tests {
                 product: ids::ProductId::new(1),
                 buyer: ids::BuyerId::new(2),
                 key: None,
-                quantity: 1,
+                quantity: 3,
                 waitlist: false,
             };
             let first = pen.sent(place, called(attempt));
@@ -241,7 +257,7 @@ mod tests {
             let number = pens[0].sent(look, called(100));
             pens[0].answered(number, order(status));
         }
-        let number = pens[0].sent(Ask::Pay { order: order_id }, called(100));
+        let number = pens[0].sent(Ask::Pay { order: order_id }, called(99));
         pens[0].answered(number, order(Status::Paid));
         drop(pens);
         writer.finish().expect("all is written");
@@ -251,6 +267,7 @@ mod tests {
         assert_eq!(entries.len(), 101);
         assert!(entries[..100].iter().all(|entry| status(entry) == OrderStatus::Pending));
         assert_eq!(status(&entries[100]), OrderStatus::Paid);
+        assert!(entries.iter().all(|entry| entry.quantity == 3));
         assert_eq!((entries[7].attempt, entries[7].key.as_str()), (7, "k-7"));
         assert_eq!(entries[7].order_id, ORDER);
 
