@@ -4,12 +4,17 @@
 //! A chunk is a run of events of one partition, decoded. Chunks of all partitions gather until the
 //! batch is full, or its first chunk has waited long enough and nothing is being written. So a shard
 //! that keeps up gets small batches soon, and one that does not gets full ones without a pause.
+//!
+//! Between batches the shard is asked now and then where it stands, so that one that has lost commits
+//! is noticed also when nothing more is to be written.
 
 use crate::buckets::BucketSet;
 use crate::projector::metrics::ShardMetrics;
-use crate::projector::writing::{Halt, Writer};
+use crate::projector::writing::{Halt, Reached, Writer};
+use crate::rows::Checkpoint;
 use crate::store::{Advance, Batch, Change};
 use doorbuster_protocol::Timestamp;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -33,16 +38,20 @@ pub(super) struct Gatherer<'a> {
     pub(super) buckets: BucketSet,
     pub(super) rows_max: usize,
     pub(super) delay: Duration,
+    /// Where the shard stands at first.
+    pub(super) from: Vec<Checkpoint>,
+    pub(super) look_every: Duration,
 }
 
 /// What a gatherer waits for.
 enum Turn {
     Chunk(Option<Chunk>),
-    Written(Result<(), Halt>),
+    Written(Result<Reached, Halt>),
     Due,
 }
 
-type Writing<'a> = Pin<Box<dyn Future<Output = Result<(), Halt>> + Send + 'a>>;
+/// What is in the shard's hands.
+type Writing<'a> = Pin<Box<dyn Future<Output = Result<Reached, Halt>> + Send + 'a>>;
 
 impl Gatherer<'_> {
     /// Runs until nobody sends chunks any more and all of them are written, or until the shard does
@@ -54,7 +63,15 @@ impl Gatherer<'_> {
         let mut is_open = true;
         let mut due = Instant::now();
         let mut writing: Option<Writing<'_>> = None;
+        let known = self.from.iter().map(|stored| (stored.partition, stored.sequence));
+        let mut reached: BTreeMap<_, _> = known.collect();
+        let mut look_at = Instant::now() + self.look_every;
+        let mut is_looking = false;
         loop {
+            if writing.is_none() && is_open && Instant::now() >= look_at {
+                writing = Some(Box::pin(self.writer.look(reached.clone())));
+                is_looking = true;
+            }
             let is_full = spare.is_some() || gathered.batch.changes.len() >= self.rows_max;
             let is_due = is_full || !is_open || Instant::now() >= due;
             if writing.is_none() && is_due && !gathered.is_empty() {
@@ -69,7 +86,8 @@ impl Gatherer<'_> {
             if writing.is_none() && !is_open {
                 return Ok(());
             }
-            let is_waiting = writing.is_none() && !gathered.is_empty();
+            let is_idle = writing.is_none();
+            let is_waiting = is_idle && !gathered.is_empty();
             let turn = tokio::select! {
                 // What is written is counted before more is taken. Chunks that come without end
                 // keep nothing from being due: that is looked for in every round.
@@ -77,14 +95,23 @@ impl Gatherer<'_> {
                 written = finished(&mut writing) => Turn::Written(written),
                 chunk = chunks.recv(), if is_open && !is_full => Turn::Chunk(chunk),
                 () = tokio::time::sleep_until(due), if is_waiting => Turn::Due,
+                () = tokio::time::sleep_until(look_at), if is_idle => Turn::Due,
             };
             match turn {
                 Turn::Due => {}
                 Turn::Written(written) => {
                     writing = None;
-                    written?;
+                    reached.extend(written?);
+                    if std::mem::take(&mut is_looking) {
+                        look_at = Instant::now() + self.look_every;
+                    }
                 }
-                Turn::Chunk(None) => is_open = false,
+                Turn::Chunk(None) => {
+                    is_open = false;
+                    if std::mem::take(&mut is_looking) {
+                        writing = None;
+                    }
+                }
                 Turn::Chunk(Some(chunk)) => {
                     let rows = gathered.batch.changes.len() + chunk.changes.len();
                     if gathered.is_empty() {
@@ -101,7 +128,7 @@ impl Gatherer<'_> {
 }
 
 /// Waits for the batch that is being written; for ever when none is.
-async fn finished(writing: &mut Option<Writing<'_>>) -> Result<(), Halt> {
+async fn finished(writing: &mut Option<Writing<'_>>) -> Result<Reached, Halt> {
     match writing {
         Some(writing) => writing.await,
         None => std::future::pending().await,

@@ -83,6 +83,8 @@ async fn the_next_batch_gathers_while_one_is_written() {
         buckets: BucketSet::ALL,
         rows_max: 30,
         delay: Duration::from_millis(1),
+        from: Vec::new(),
+        look_every: Duration::from_secs(3_600),
     };
     // The queue holds one chunk, so that what is accepted beyond it is in the gatherer's hands.
     let (chunks, queue) = mpsc::channel(1);
@@ -122,6 +124,8 @@ async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
         buckets: BucketSet::ALL,
         rows_max: 30,
         delay: Duration::from_secs(60),
+        from: Vec::new(),
+        look_every: Duration::from_secs(3_600),
     };
     let (chunks, queue) = mpsc::channel(8);
     for (first, rows) in [(1, 10), (11, 100), (111, 10), (121, 20)] {

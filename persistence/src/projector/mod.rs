@@ -15,7 +15,8 @@
 //! - When a connection is lost all of the pipeline's are made anew, with a new partition map: an
 //!   engine that restarts may have other cores. What was received until then is still written.
 //! - A shard that is busy, full or away is tried again, for as long as it takes; the log waits. One
-//!   that came back older than it was is followed from where it stands.
+//!   that came back older than it was is followed from where it stands: it refuses the next batch,
+//!   and is asked every few seconds in case that there is none.
 //!
 //! Every shard has a subscription of its own, instead of one reading that is dealt out: a shard that
 //! is away then neither holds the others up nor needs memory for what they read meanwhile. The price
@@ -97,6 +98,9 @@ pub struct ProjectorConfig {
     pub batch_rows_max: usize,
     /// How long the first event of a batch waits for more.
     pub batch_delay: Duration,
+    /// How often a shard is asked where it stands: it may have fallen back to an older state with
+    /// nothing left to write that would show it.
+    pub look_every: Duration,
     /// How the engine's cores are reached.
     pub network: Arc<dyn Network>,
 }
@@ -110,6 +114,7 @@ impl ProjectorConfig {
             consumer: 0,
             batch_rows_max: 10_000,
             batch_delay: Duration::from_millis(50),
+            look_every: Duration::from_secs(5),
             network: TcpNetwork::shared(),
         }
     }

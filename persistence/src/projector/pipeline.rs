@@ -282,6 +282,8 @@ impl Pipeline {
             buckets,
             rows_max: config.batch_rows_max,
             delay: config.batch_delay,
+            from: checkpoints.clone(),
+            look_every: config.look_every,
         };
         let mut gathering = std::pin::pin!(gatherer.run(waiting));
         let mut stop = self.stop.clone();

@@ -10,7 +10,10 @@ use crate::projector::acknowledger::Report;
 use crate::projector::backoff::Backoff;
 use crate::projector::gather::Gathered;
 use crate::projector::metrics::ShardMetrics;
+use crate::rows::Checkpoint;
 use crate::store::{Advance, Batch, Shard, Written};
+use doorbuster_protocol::{PartitionId, Sequence};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +21,9 @@ use tokio::time::Instant;
 
 /// The first and the longest pause between tries.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// Where a shard stands by what was committed last.
+pub(super) type Reached = Vec<(PartitionId, Sequence)>;
 
 /// Why no more batches are written.
 #[derive(Debug)]
@@ -47,8 +53,8 @@ impl Writer {
         &self.metrics
     }
 
-    /// Writes one batch, and returns when it is durable.
-    pub(super) async fn write(&self, gathered: Gathered) -> Result<(), Halt> {
+    /// Writes one batch, and returns when it is durable, with where the shard stands then.
+    pub(super) async fn write(&self, gathered: Gathered) -> Result<Reached, Halt> {
         let Gathered { batch, last_at } = gathered;
         let batch = Arc::new(batch);
         let began = Instant::now();
@@ -69,8 +75,36 @@ impl Writer {
             reached.push((partition, through));
         }
         // Nobody listens any more when all pipelines are being stopped; the next ones say it again.
-        let _ = self.reports.send(Report { shard: self.index, reached });
-        Ok(())
+        let _ = self.reports.send(Report { shard: self.index, reached: reached.clone() });
+        Ok(reached)
+    }
+
+    /// Looks whether the shard still stands where its commits have left it.
+    pub(super) async fn look(
+        &self,
+        known: BTreeMap<PartitionId, Sequence>,
+    ) -> Result<Reached, Halt> {
+        self.metrics.asked();
+        let checkpoints = match self.shard.checkpoints().await {
+            Ok(checkpoints) => checkpoints,
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(shard = self.shard.name(), %error, "it does not say where it stands");
+                self.metrics.away();
+                return Ok(Reached::new());
+            }
+            Err(error) => return Err(Halt::Fatal(error)),
+        };
+        self.metrics.answered();
+        for Checkpoint { partition, sequence: stored, .. } in checkpoints {
+            match known.get(&partition) {
+                Some(&after) if after != stored => {
+                    let elsewhere = StoreError::OutOfStep { partition, stored, after };
+                    return Err(Halt::OutOfStep(elsewhere));
+                }
+                _ => {}
+            }
+        }
+        Ok(Reached::new())
     }
 
     async fn write_until_it_stands(&self, batch: &Arc<Batch>) -> Result<Written, Halt> {

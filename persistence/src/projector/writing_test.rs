@@ -90,7 +90,7 @@ async fn outcome(script: &'static [Does]) -> (Result<(), Halt>, Option<u64>, usi
     let gathered = Gathered { batch, last_at: vec![Timestamp::from_micros(1)] };
     let ended = writer.write(gathered).await;
     let reached = reported.try_recv().ok().map(|report| report.reached[0].1.get());
-    (ended, reached, asked.load(Ordering::Relaxed))
+    (ended.map(drop), reached, asked.load(Ordering::Relaxed))
 }
 
 #[tokio::test]

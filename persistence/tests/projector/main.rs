@@ -46,6 +46,7 @@ impl Running {
         let mut config = ProjectorConfig::new(engine.addresses.clone(), PreSharedKey::new(KEY));
         config.batch_rows_max = 200;
         config.batch_delay = Duration::from_millis(2);
+        config.look_every = Duration::from_millis(20);
         Self::start_with(config, store)
     }
 

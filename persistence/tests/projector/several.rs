@@ -191,6 +191,35 @@ async fn a_shard_that_is_set_back_is_healed_by_what_the_log_has() {
     assert_complete(&*plain, &model, &all).await;
 }
 
+/// The same when nothing follows that would be refused: the shard is asked where it stands.
+#[tokio::test]
+async fn a_shard_that_is_set_back_while_all_is_quiet_is_healed_too() {
+    let directory = directory();
+    let (plain, met) = store(&directory, 2);
+    let (logs, model) = history(28, 600);
+    let engine = Engine::start(logs.clone(), 2, Faults::None, Arc::clone(&plain) as _).await;
+    let running = Running::start(&engine, &(Arc::clone(&met) as _));
+    assert!(engine.reached(u64::MAX).await);
+    let shard = plain.shards().remove(0);
+    let stored = shard.checkpoints().await.expect("the shard answers").remove(2);
+    let lost = Repair {
+        partition: stored.partition,
+        at: stored.sequence,
+        checkpoint: Some(Sequence::ZERO),
+        orders: Vec::new(),
+        without_orders: (model.orders.keys().copied())
+            .filter(|order| order.partition() == stored.partition)
+            .collect(),
+        products: Vec::new(),
+        without_products: Vec::new(),
+        settled: Vec::new(),
+    };
+    shard.repair(Arc::new(lost)).await.expect("nobody writes");
+    until(async || sequences(&*shard).await == logs.last_sequences()).await;
+    running.stop().await;
+    assert_complete(&*plain, &model, &logs).await;
+}
+
 /// What a stuck store does not read is counted all the same.
 #[tokio::test]
 async fn lag_grows_while_a_shard_is_away() {

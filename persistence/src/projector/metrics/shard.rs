@@ -190,7 +190,7 @@ impl ShardMetrics {
             }
         }
         self.claimed.store(true, Ordering::Relaxed);
-        self.is_back();
+        self.answered();
     }
 
     /// The feeds of all cores are connected.
@@ -211,7 +211,8 @@ impl ShardMetrics {
         set_first(&self.away_since_us, self.clock.now());
     }
 
-    fn is_back(&self) {
+    /// The shard does what it is asked.
+    pub(in crate::projector) fn answered(&self) {
         self.up.store(true, Ordering::Relaxed);
         self.away_since_us.store(0, Ordering::Relaxed);
         self.asked_since_us.store(0, Ordering::Relaxed);
@@ -263,7 +264,7 @@ impl ShardMetrics {
 
     /// A batch is in the shard.
     pub(in crate::projector) fn batch(&self, rows: u64, dead_letters: u64, took: Duration) {
-        self.is_back();
+        self.answered();
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.dead_letters.fetch_add(dead_letters, Ordering::Relaxed);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
