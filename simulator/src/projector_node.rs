@@ -104,6 +104,7 @@ impl ProjectorNode {
         config.network = Arc::new(self.network.of(&process));
         config.batch_rows_max = *self.chance.pick(&[1, 7, 200, 10_000]);
         config.batch_delay = Duration::from_millis(*self.chance.pick(&[1, 10, 50]));
+        config.look_every = Duration::from_secs(*self.chance.pick(&[1, 5]));
         let clock = self.clock.clone();
         let clock = projector::WallClock::new(move || clock.now());
         let metrics = Arc::new(ProjectorMetrics::with_clock(clock));
