@@ -32,7 +32,7 @@ fn tell(broken: &RunReport) -> String {
 fn every_seed_holds() {
     let from = number("DOORBUSTER_SIM_FROM", 0);
     let until = from + number("DOORBUSTER_SIM_SEEDS", SEEDS);
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let began = Instant::now();
     let summary = seeds::run_all(from..until, threads, true, |_| {});
     eprintln!("{}", summary.text(began.elapsed()));
@@ -43,7 +43,7 @@ fn every_seed_holds() {
     for fault in [
         "engine kills",
         "power losses",
-        "projector kills",
+        "kills of the projector",
         "client kills",
         "freezes",
         "clock steps",
