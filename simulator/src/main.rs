@@ -96,7 +96,7 @@ fn one(seed: u64, cli: &Cli) -> ExitCode {
 }
 
 fn many(cli: &Cli) -> ExitCode {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = cli.threads.unwrap_or(cores).max(1);
     let (began, done) = (Instant::now(), AtomicU64::new(0));
     let is_watched = std::io::stderr().is_terminal();
