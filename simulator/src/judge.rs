@@ -1,7 +1,7 @@
 //! The end of a run: what clients saw, what the log holds and what the store holds, before the
 //! history checker.
 
-use crate::dials::Dials;
+use crate::dials::{Dials, NetworkDials};
 use crate::engine_node::EngineNode;
 use crate::history_of;
 use crate::store::{SimStore, compare};
@@ -10,6 +10,7 @@ use crate::world::World;
 use doorbuster_history::{Allowance, History, Others};
 use doorbuster_protocol::event::Event;
 use doorbuster_protocol::{PartitionId, Sequence};
+use std::time::Duration;
 
 /// Longer than any run: what nobody can bound.
 const FOREVER_US: u64 = 10 * 24 * 3_600 * 1_000_000;
@@ -61,17 +62,26 @@ fn allowance(dials: &Dials) -> Allowance {
         Some(_) => FOREVER_US,
         None => clock.offset_us_max + dials.size.faulty_for.as_micros() as u64 / 1_000 + 100_000,
     };
-    // An edge that is cut off does not hear that units came back. With a sound network it does.
-    let is_heard = dials.is_quiet(crate::dials::Group::Network)
-        && dials.process.freeze_every.is_none()
-        && dials.disk.slow_sync == 0.0;
     Allowance {
         engine_skew_us,
         client_skew_us: 0,
-        flag_staleness_us: if is_heard { 300_000 } else { FOREVER_US },
+        flag_staleness_us: flag_staleness_us(dials),
         decision_us: 60_000_000,
         orders_leave: true,
         others: Others::Nobody,
         operations_are_complete: true,
     }
+}
+
+/// How long an edge may go on refusing what it heard to be sold out. One that is cut off, or stands
+/// still, does not hear that units came back.
+fn flag_staleness_us(dials: &Dials) -> u64 {
+    let NetworkDials { unheard, cut, silent, corrupted, partition_every, .. } = &dials.network;
+    let breaks = [unheard, cut, silent, corrupted].into_iter().any(|share| *share > 0.0);
+    if breaks || partition_every.is_some() || dials.process.freeze_every.is_some() {
+        return FOREVER_US;
+    }
+    // A tick, the way to the edge piece by piece, and a disk that holds nothing up but itself.
+    let delay = 8 * dials.network.delay_max + 20 * dials.disk.delay_max;
+    (Duration::from_millis(300) + delay + dials.disk.slow_sync_max).as_micros() as u64
 }
