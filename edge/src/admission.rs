@@ -22,9 +22,9 @@ use tokio::time::Instant;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The least time between two log lines about it.
 const WARN_EVERY: Duration = Duration::from_secs(1);
-/// Connections of one thread that were turned away and are given time to hear it; past it they are
-/// closed at once.
-const TURNED_AWAY_MAX: usize = 256;
+/// For so many connections of a thread, one more that was turned away is given time to hear it;
+/// past it they are closed at once.
+const TURNED_AWAY_SHARE: usize = 64;
 /// How long writing a refusal may take.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -77,7 +77,7 @@ fn make_room(worker: &Worker) -> usize {
 
 /// Says why there is no connection.
 fn turn_away(worker: &Rc<Worker>, stream: TcpStream, problem: Problem) {
-    if worker.turned_away.get() >= TURNED_AWAY_MAX {
+    if worker.turned_away.get() > worker.connections_max / TURNED_AWAY_SHARE {
         return;
     }
     worker.turned_away.set(worker.turned_away.get() + 1);

@@ -306,9 +306,8 @@ fn watch(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) ->
     {
         return Poll::Ready(Next::Refuse(refusal));
     }
-    if let Some(since) = blocked
-        && state.alarm.poll(context, since + worker.config.write_timeout).is_ready()
-    {
+    if let Some(since) = blocked {
+        ready!(state.alarm.poll(context, since + worker.config.write_timeout));
         worker.metrics.rejected(Rejected::SlowReader);
         // What it did not take is not kept for it.
         farewell::reset_on_close(&state.wire);
@@ -369,7 +368,11 @@ impl AsyncWrite for Socket {
     }
     /// hyper calls this when it has nothing more to write.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.wire.borrow_mut().all_is_written();
+        let was_blocked = self.0.wire.borrow_mut().all_is_written();
+        if was_blocked && let Phase::Heading(_) = self.0.phase.get() {
+            // Nobody read meanwhile what may have come of the head.
+            self.0.phase.set(Phase::Heading(Instant::now()));
+        }
         Poll::Ready(Ok(()))
     }
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

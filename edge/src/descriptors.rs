@@ -6,6 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Connections of one thread, however few descriptors there are.
 const CONNECTIONS_MIN: usize = 16;
+/// Fewer than this are worth a warning.
+const FEW: usize = 1_024;
 /// One descriptor in so many is for connections that are on their way out while others come in.
 const LEAVING_SHARE: usize = 8;
 
@@ -16,14 +18,16 @@ pub(crate) fn connections_per_thread(config: &EdgeConfig) -> usize {
     let threads = config.threads.max(1);
     let Some(limit) = raised_limit() else { return wanted };
     let room = of_limit(limit, config.descriptors_reserved) / threads;
-    if room < wanted {
-        tracing::info!(
-            connections = room * threads,
+    let connections = wanted.min(room.max(CONNECTIONS_MIN));
+    if connections < wanted.min(FEW / threads) {
+        tracing::warn!(
+            connections = connections * threads,
             descriptors = limit,
-            "connections are bounded by the open files that this process may have (ulimit -n)"
+            "few connections fit into the open files that this process may have: raise `ulimit -n`, \
+             or `LimitNOFILE=` in the systemd unit"
         );
     }
-    wanted.min(room.max(CONNECTIONS_MIN))
+    connections
 }
 
 /// The connections for which `limit` descriptors leave room.

@@ -182,9 +182,9 @@ impl Wire {
         polled
     }
 
-    /// All that was to be written has been.
-    pub(crate) fn all_is_written(&mut self) {
-        self.blocked_since = None;
+    /// All that was to be written has been. Whether that had to be waited for.
+    pub(crate) fn all_is_written(&mut self) -> bool {
+        self.blocked_since.take().is_some()
     }
 
     pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

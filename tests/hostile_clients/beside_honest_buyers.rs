@@ -202,7 +202,8 @@ fn attack(kind: Kind, form: &Form, server: &Server, honest: &Honest, target: &Ta
     }
     newcomers.leave();
     wait_until("all attackers are gone", || connections(server) < 100);
-    assert!(counted() > counted_before || kind.reason().is_none(), "{} counts", kind.name());
+    let is_counted = counted() > counted_before || kind.reason().is_none();
+    assert!(is_counted, "{} is not counted: {:?}", kind.name(), tally.lifetimes());
     Row {
         kind,
         connections: if kind.is_held() { held } else { rate.round() as u64 },

@@ -43,6 +43,11 @@ impl Client {
         Self { stream, received: Vec::new() }
     }
 
+    /// The same connection, to send on while this one reads.
+    pub(crate) fn twin(&self) -> Self {
+        Self::on(self.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }

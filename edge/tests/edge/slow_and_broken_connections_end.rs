@@ -160,17 +160,45 @@ fn bodies_that_trickle_are_cut_off_before_their_time_is_up() {
 
 #[test]
 fn answers_that_nobody_takes_are_not_kept() {
-    let shop = shop(|config| (config.write_timeout, config.idle_timeout) = (SHORT, LONG));
+    // The time for heads does not go on while nobody reads them.
+    for header_timeout in [LONG, SHORT * 25] {
+        let shop = shop(|config| {
+            (config.write_timeout, config.idle_timeout) = (SHORT * 50, LONG);
+            config.header_timeout = header_timeout;
+        });
+        let mut client = with_small_window(&shop);
+        client.try_send(request("GET", "/nowhere", &[], None).repeat(5_000));
+        shop.wait(|shop| shop.rejected("slow-reader") == 1);
+        shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+        assert_eq!(shop.rejected("slow-headers"), 0);
+        let answers = std::iter::from_fn(|| client.next(true)).count();
+        assert!(answers < 5_000, "{answers} answers");
+    }
+}
+
+#[test]
+fn answers_that_are_taken_in_the_end_are_all_given() {
+    let shop = shop(|config| {
+        (config.write_timeout, config.header_timeout) = (LONG, SHORT * 25);
+    });
+    let mut client = with_small_window(&shop);
+    let mut sender = client.twin();
+    let asks = request("GET", "/nowhere", &[], None).repeat(5_000);
+    let sending = std::thread::spawn(move || sender.send(asks));
+    std::thread::sleep(SHORT * 40);
+    for _ in 0..5_000 {
+        assert_eq!(client.answer().status, 404);
+    }
+    sending.join().unwrap();
+}
+
+/// A client whose side takes in little before it is read.
+fn with_small_window(shop: &Shop) -> Client {
     let address = shop.edge.address();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(&address.into()).unwrap();
-    let mut client = Client::on(socket.into());
-    client.try_send(request("GET", "/nowhere", &[], None).repeat(5_000));
-    shop.wait(|shop| shop.rejected("slow-reader") == 1);
-    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
-    let answers = std::iter::from_fn(|| client.next(true)).count();
-    assert!(answers < 5_000, "{answers} answers");
+    Client::on(socket.into())
 }
 
 #[test]
