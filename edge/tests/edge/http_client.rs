@@ -118,6 +118,12 @@ impl Client {
         Some(answer)
     }
 
+    /// Whatever comes until the end.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.received)
+    }
+
     /// The next answer, which must come.
     pub(crate) fn answer(&mut self) -> Answer {
         self.next(true).expect("an answer")
