@@ -14,6 +14,7 @@
 //! | [`log`] | a log that was damaged: recovery, verification, reading |
 //! | [`snapshot`] | the bytes of a state |
 //! | [`http_body`] | the bodies of orders and products |
+//! | [`http_framing`] | the requests of a connection, before hyper sees them |
 //! | [`http_path`] | paths, escapes, queries, cursors, times |
 //! | [`token`] | bearer tokens |
 //! | [`configuration`] | the configuration file |
@@ -33,6 +34,7 @@ pub mod conversation;
 pub mod frames;
 pub mod handshake;
 pub mod http_body;
+pub mod http_framing;
 pub mod http_path;
 pub mod log;
 pub mod mutator;
@@ -90,7 +92,7 @@ macro_rules! target {
 }
 
 /// Everything that is fuzzed.
-pub static TARGETS: [Target; 11] = [
+pub static TARGETS: [Target; 12] = [
     target!(frames, 20_000, &[]),
     target!(conversation, 10_000, &[]),
     target!(handshake, 50_000, &[]),
@@ -98,6 +100,7 @@ pub static TARGETS: [Target; 11] = [
     target!(log, 1_000, &[]),
     target!(snapshot, 20_000, &[]),
     target!(http_body, 50_000, http_body::WORDS),
+    target!(http_framing, 50_000, http_framing::WORDS),
     target!(http_path, 50_000, http_path::WORDS),
     target!(token, 10_000, token::WORDS),
     target!(configuration, 5_000, configuration::WORDS),

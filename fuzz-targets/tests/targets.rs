@@ -68,7 +68,8 @@ macro_rules! targets {
 }
 
 targets! {
-    frames conversation handshake records log snapshot http_body http_path token configuration url
+    frames conversation handshake records log snapshot http_body http_framing http_path token
+    configuration url
 }
 
 #[test]
