@@ -16,7 +16,7 @@ use crate::script::Script;
 use doorbuster_engine::log::frame::HEADER_BYTES;
 use doorbuster_engine::log::inspect::{EventReader, Inspector};
 use doorbuster_engine::state_machine::snapshot::{self, SnapshotVisitor};
-use doorbuster_engine::storage::{File, MemoryDisk, Mode, Storage, run_immediate};
+use doorbuster_engine::storage::{File, MemoryDisk, Storage, run_immediate};
 use doorbuster_protocol::outcome::{OrderView, ProductView};
 use doorbuster_protocol::{BuyerId, Event, ProductId, Sequence};
 use sample::{SAMPLES, Sample, headers, identity, names, recover};
@@ -252,11 +252,9 @@ fn put_within(content: &mut [u8], at: usize, bytes: &[u8]) {
 
 /// Gives a file this content, durably; makes it when there is none.
 fn replace(disk: &MemoryDisk, name: &str, content: &[u8]) {
-    let file = match run_immediate(disk.open(name, Mode::Write)) {
-        Ok(file) => file,
-        Err(_) => run_immediate(disk.create(name)).expect("the name is free"),
-    };
-    disk.cut(name, 0);
+    // What was there before is gone, if there was anything.
+    let _ = run_immediate(disk.remove(name));
+    let file = run_immediate(disk.create(name)).expect("the name is free");
     run_immediate(file.write_durable(content.to_vec(), 0)).expect("memory takes it");
     run_immediate(disk.sync_directory()).expect("memory takes it");
 }
