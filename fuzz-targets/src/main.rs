@@ -57,9 +57,12 @@ fn main() -> Result<()> {
         Do::Seeds { dir } => write_seeds(&dir)?,
         Do::Words { target } => {
             for word in named(&target)?.words {
-                let escaped =
-                    word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\x0a");
-                println!("\"{escaped}\"");
+                let escape = |byte: u8| match byte {
+                    b'"' | b'\\' => format!("\\x{byte:02x}"),
+                    b' '..=b'~' => char::from(byte).to_string(),
+                    _ => format!("\\x{byte:02x}"),
+                };
+                println!("\"{}\"", word.bytes().map(escape).collect::<String>());
             }
         }
         Do::Replay { target, files } => {

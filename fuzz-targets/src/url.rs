@@ -48,6 +48,9 @@ pub fn run(input: &[u8]) {
     }
     let user = text(script.bytes(32), |c| !"/?#@:".contains(c));
     let rest = text(script.rest(), |c| c != '\0');
+    if user.contains(PASSWORD) || rest.contains(PASSWORD) {
+        return;
+    }
     match way {
         1 => with_password(&format!("postgres://{user}:{PASSWORD}@{rest}")),
         2 => {
