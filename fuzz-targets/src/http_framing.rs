@@ -1,8 +1,9 @@
 //! The requests of a connection as bytes, before hyper sees them.
 //!
 //! What passes, and whether the rest is refused, does not depend on how the bytes were cut (what is
-//! said about it may: the first reason that shows). What has passed is read a second time with hyper's own parser of heads and a plain reading of bodies: both see the
-//! same requests, so that nobody can hide one in another (request smuggling, RFC 9112 §11.2).
+//! said about it may: the first reason that shows). What has passed is read a second time with
+//! hyper's own parser of heads and a plain reading of bodies: both see the same requests, so that
+//! nobody can hide one in another (request smuggling, RFC 9112 §11.2).
 
 use crate::Seed;
 use crate::script::Script;
