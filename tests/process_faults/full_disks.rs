@@ -4,6 +4,7 @@
 use crate::support::disk::Disk;
 use crate::support::metrics::Metrics;
 use crate::support::stored::Stored;
+use crate::support::written_log::lengthen;
 use crate::support::{Server, wait_until};
 use crate::trial::{Trial, dial, times};
 use crate::witness::{Came, Witness};
@@ -101,6 +102,32 @@ fn the_stores_disk_fills_up() {
         let back = Instant::now();
         wait_until("the store has caught up", || lag() < 100.0);
         trial.recovered(back);
+    }
+    let (acknowledged, _) = trial.end_load(load, witness);
+    trial.settle(server, &store, &acknowledged);
+}
+
+#[test]
+fn the_log_outgrows_its_disk_and_goes_on() {
+    let mut trial = Trial::of("disk full: by the log itself");
+    let Some(disk) = trial.needs(Disk::memory(MEBIBYTES)) else { return };
+    let data = disk.path().join("data");
+    let store = Stored::Sqlite(trial.path("store.sqlite"));
+    let place = format!("sqlite:{}", trial.path("store.sqlite").display());
+    let flags = ["--cores", "1", "--edge-threads", "1", "--partitions", "1"];
+    let flags = [&flags[..], &["--segment-size", "8MiB", "--store", &place]].concat();
+    assert!(Server::start_with(&data, "127.0.0.1:0", &flags).stop().success());
+    // Enough for a snapshot; two of them, and the segments between them, find no room here.
+    lengthen(&data, 8 << 20, 47 << 20);
+    let server = Server::start_with(&data, "127.0.0.1:0", &flags);
+    trial.open_sale(server.http, &data);
+    let load = trial.load(server.http, &data, None);
+    let witness = Witness::send(server.http, &data, "witness");
+    let rounds = || server.log().matches("what one snapshot covers is let go of").count();
+    for round in 1..=times(1, 5) as usize {
+        wait_until("segments go that one snapshot covers", || rounds() >= round);
+        trial.fault();
+        trial.until_sold(&load, Instant::now());
     }
     let (acknowledged, _) = trial.end_load(load, witness);
     trial.settle(server, &store, &acknowledged);

@@ -3,14 +3,10 @@
 
 use crate::apart::{Apart, Part, Start};
 use crate::support::load::Load;
-use crate::support::written_log::WrittenLog;
+use crate::support::written_log::lengthen;
 use crate::support::{PATIENCE, Server, doorbuster, seed, wait_until};
 use crate::trial::{Trial, times};
 use crate::witness::Witness;
-use doorbuster_engine::directory::DataDirectory;
-use doorbuster_engine::log::LogConfig;
-use doorbuster_protocol::event::{Fact, Matched, Terms};
-use doorbuster_protocol::{Currency, Epoch, PartitionId, ProductId, Timestamp};
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
@@ -84,7 +80,7 @@ fn killed_while_it_writes_a_snapshot() {
     let flags = ["--partitions", "1", "--segment-size", "8MiB"];
     assert!(Server::start_with(&data, "127.0.0.1:0", &flags).stop().success());
     // Four closed segments make a snapshot due: the first one soon after the load has begun.
-    lengthen_the_log(&data, (4 * 8 - 2) << 20);
+    lengthen(&data, 8 << 20, (4 * 8 - 6) << 20);
     cycles(&mut trial, times(1, 30), &flags, |server, _| {
         let begun = Instant::now();
         // It takes some milliseconds: whoever slept between two looks would miss most of them.
@@ -94,31 +90,6 @@ fn killed_while_it_writes_a_snapshot() {
         }
         server.kill();
     });
-}
-
-/// Lengthens the log of the only partition by so many bytes, with events that change little.
-fn lengthen_the_log(data: &Path, bytes: usize) {
-    let directory = DataDirectory::open(data).expect("a stopped one");
-    let partition = PartitionId::new(0).expect("there is one");
-    let config = LogConfig { segment_bytes: 8 << 20, ..LogConfig::default() };
-    let mut log = WrittenLog::open_with(&directory, partition, Epoch::FIRST, config);
-    let product = ProductId::parse("long").expect("a name");
-    let terms = Terms {
-        price: 1,
-        currency: Currency::USD,
-        stock: 1,
-        opens_at: Timestamp::NONE,
-        closes_at: Timestamp::NONE,
-        limit_per_buyer: 0,
-        hold_seconds: 60,
-        waitlist_capacity: 0,
-    };
-    log.write_alone(Fact::Defined { product, terms, matched: Matched::default() });
-    // A frame takes a block at least.
-    for _ in 0..bytes / 4096 {
-        log.write_alone(Fact::Restocked { product, units: 1, matched: Matched::default() });
-    }
-    log.close();
 }
 
 fn is_writing_a_snapshot(data: &Path) -> bool {

@@ -4,8 +4,9 @@
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::log::{Log, LogConfig, LogIdentity};
 use doorbuster_engine::storage::{StdDisk, run_immediate};
-use doorbuster_protocol::event::{Event, Fact};
-use doorbuster_protocol::{Epoch, PartitionId, Sequence, Timestamp};
+use doorbuster_protocol::event::{Event, Fact, Matched, Terms};
+use doorbuster_protocol::{Currency, Epoch, PartitionId, ProductId, Sequence, Timestamp};
+use std::path::Path;
 
 /// Bytes of events that are written at once: a new log has room for so many.
 const BATCH_BYTES: usize = 256 << 10;
@@ -83,4 +84,30 @@ impl WrittenLog {
         self.flush();
         run_immediate(self.log.seal()).expect("a good disk");
     }
+}
+
+/// Lengthens the log of the only partition of a stopped `data` by so many bytes, with events that
+/// change little, so that it goes on with segments of `segment_bytes`.
+pub fn lengthen(data: &Path, segment_bytes: u64, bytes: usize) {
+    let directory = DataDirectory::open(data).expect("a stopped one");
+    let partition = PartitionId::new(0).expect("there is one");
+    let config = LogConfig { segment_bytes, ..LogConfig::default() };
+    let mut log = WrittenLog::open_with(&directory, partition, Epoch::FIRST, config);
+    let product = ProductId::parse("long").expect("a name");
+    let terms = Terms {
+        price: 1,
+        currency: Currency::USD,
+        stock: 1,
+        opens_at: Timestamp::NONE,
+        closes_at: Timestamp::NONE,
+        limit_per_buyer: 0,
+        hold_seconds: 60,
+        waitlist_capacity: 0,
+    };
+    log.write_alone(Fact::Defined { product, terms, matched: Matched::default() });
+    // A frame takes a block at least.
+    for _ in 0..bytes / 4096 {
+        log.write_alone(Fact::Restocked { product, units: 1, matched: Matched::default() });
+    }
+    log.close();
 }

@@ -1,9 +1,9 @@
 //! Letting go of segments: one goes when snapshots cover it **and** every consumer is past it.
 //!
 //! "Covered" means by the second newest snapshot, so that a newest one that turns out damaged can
-//! be done without. What goes becomes a spare, or is removed when there are enough spares. One
-//! after the other, each durably: a directory never lacks a segment in the middle, whatever a
-//! crash makes of it.
+//! be done without; on a full disk by the newest, once it was read back (`snapshots.rs`). What goes
+//! becomes a spare, or is removed when there are enough spares. One after the other, each durably:
+//! a directory never lacks a segment in the middle, whatever a crash makes of it.
 
 use super::error::LogError;
 use super::segments::{Spare, segment_name, spare_name};

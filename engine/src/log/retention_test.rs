@@ -1,8 +1,10 @@
 //! What is let go of, when, and that what is used again holds nothing that could be taken for new.
 
-use super::sample::{Sale, append, append_all, fresh, identity, logged, names, recover, segments};
-use super::{FeedRead, SnapshotTaken, take_snapshot};
-use crate::storage::run_immediate;
+use super::sample::{
+    Sale, append, append_all, config, fresh, identity, logged, names, recover, segments,
+};
+use super::{FeedRead, Log, LogConfig, LogError, SnapshotHandle, SnapshotTaken, take_snapshot};
+use crate::storage::{MemoryDisk, run_immediate};
 use doorbuster_protocol::Sequence;
 
 fn covers(newest: Sequence, covered: Sequence) -> SnapshotTaken {
@@ -91,4 +93,72 @@ fn bytes_are_counted_by_the_segments_that_are_not_acknowledged() {
     assert!(log.bytes_unacknowledged(before) > last_segment);
     let (log, _) = recover(&disk).expect("a sound log");
     assert_eq!(log.bytes_total(), log.bytes_unacknowledged(Sequence::ZERO));
+}
+
+/// A disk, and a log on it whose snapshots are made at once.
+fn with_snapshots(disk: &MemoryDisk) -> Log<MemoryDisk> {
+    let place = disk.clone();
+    // Whether one could be made is told to the log, which is looked at.
+    let handle = SnapshotHandle::new(move |job| drop(job.run(&place)));
+    let config = LogConfig { snapshots: Some(handle), snapshot_segments: 4, ..config() };
+    run_immediate(Log::recover(disk.clone(), identity(), config)).expect("a sound log").0
+}
+
+/// Appends until the disk, which has no more than `space` bytes, takes nothing more and gives nothing
+/// back; how many batches it took.
+fn append_until_full(
+    log: &Log<MemoryDisk>,
+    disk: &MemoryDisk,
+    sale: &mut Sale,
+    space: u64,
+) -> usize {
+    disk.set_space(Some(space));
+    let mut taken = 0;
+    while taken < 1_000 {
+        let batch = sale.restocks(20);
+        let mut tries = 0;
+        while let Err(error) = append(log, &batch) {
+            assert!(matches!(error, LogError::NoRoom { .. }), "{error}");
+            run_immediate(log.prepare()).expect("a full disk is no failure");
+            run_immediate(log.trim(log.durable())).expect("a full disk is no failure");
+            tries += 1;
+            if tries > 5 {
+                return taken;
+            }
+        }
+        run_immediate(log.prepare()).expect("a full disk is no failure");
+        run_immediate(log.trim(log.durable())).expect("a full disk is no failure");
+        taken += 1;
+    }
+    taken
+}
+
+#[test]
+fn on_a_full_disk_one_snapshot_is_enough_for_segments_to_go() {
+    let disk = fresh();
+    let log = with_snapshots(&disk);
+    let mut sale = Sale::new();
+    // Two snapshots, and the four segments between them, do not fit in here.
+    let taken = append_until_full(&log, &disk, &mut sale, 6 * config().segment_bytes);
+    assert_eq!(taken, 1_000, "it goes round and round");
+    disk.set_space(None);
+    let (again, state) = recover(&disk).expect("a sound log");
+    assert_eq!(again.durable(), log.durable());
+    assert_eq!(state.sequence(), log.durable());
+}
+
+#[test]
+fn a_damaged_snapshot_lets_nothing_go_on_a_full_disk_either() {
+    let disk = fresh();
+    let log = with_snapshots(&disk);
+    let mut sale = Sale::new();
+    while log.snapshot() == Sequence::ZERO {
+        append_all(&log, &[sale.restocks(20)]);
+    }
+    let name = names(&disk, ".snapshot").pop().expect("a snapshot");
+    disk.flip(&name, 200, 3);
+    let before = segments(&disk);
+    // What is there, and no more.
+    append_until_full(&log, &disk, &mut sale, 0);
+    assert!(segments(&disk).starts_with(&before), "all of them are still there");
 }

@@ -105,10 +105,23 @@ impl Sale {
 
     /// The next `count` events.
     pub(super) fn batch(&mut self, count: u32) -> Batch {
+        self.batch_of(count, Self::command)
+    }
+
+    /// The next `count` events, which leave the state as large as it is.
+    pub(super) fn restocks(&mut self, count: u32) -> Batch {
+        let product = ProductId::from_bytes([1; 16]);
+        self.batch_of(count, |sale| match sale.state.sequence() {
+            Sequence::ZERO => sale.command(),
+            _ => Command::Restock { product, units: 1 },
+        })
+    }
+
+    fn batch_of(&mut self, count: u32, mut next: impl FnMut(&mut Self) -> Command) -> Batch {
         let first = self.state.sequence().next();
         let mut events = Vec::new();
         for _ in 0..count {
-            let command = self.command();
+            let command = next(self);
             let now = Timestamp::from_micros(1_700_000_000_000_000 + self.state.sequence().get());
             let decision = decide(&self.state, &command, now);
             let event = decision.event.expect("every command of the sale changes something");

@@ -3,13 +3,15 @@
 //! The thread reads and writes the log's directory with blocking calls, at low priority, one log at
 //! a time. It keeps no state between two snapshots, so that memory is needed only while it works.
 //! Two snapshots are kept: should the newest be damaged, the one before it serves, with more of
-//! the log to replay. A snapshot that cannot be made is no fault of the log: it is tried again
+//! the log to replay. A full disk can do without that: there a snapshot is due with every segment,
+//! and one that was read back whole is enough for segments to go, so that a sale goes on by itself
+//! on a disk that is small. A snapshot that cannot be made is no fault of the log: it is tried again
 //! when the next segment closes. Only a failed sync of the directory ends the log, too, because its
 //! own names are no more certain than the snapshot's.
 
-use super::error::{LogError, LogIdentity};
+use super::error::{DamageKind, LogError, LogIdentity};
 use super::recovery::apply_frame;
-use super::segments::{Listing, missing};
+use super::segments::{Listing, missing, snapshot_name};
 use super::snapshot_file::{self, SYNC_DIRECTORY, newest};
 use super::walk::{Step, Walk};
 use super::writer::Log;
@@ -37,6 +39,8 @@ pub(super) struct SnapshotState {
     bytes: AtomicU64,
     /// The first sequence of the current segment when the last snapshot was asked for.
     asked: AtomicU64,
+    /// The last snapshot that was asked to be read back.
+    read_back: AtomicU64,
     is_busy: AtomicBool,
     /// Why nobody knows any more which names are durable: the log must not go on either.
     failure: OnceLock<String>,
@@ -123,6 +127,34 @@ pub fn take_snapshot<S: Immediate>(
     Ok(taken)
 }
 
+/// Reads the newest snapshot, which must be the one at `expected`, back whole and from the device:
+/// it alone is then enough to let go of what it covers.
+fn read_newest_back<S: Immediate>(
+    storage: &S,
+    identity: LogIdentity,
+    expected: Sequence,
+) -> Result<SnapshotTaken, LogError> {
+    let damaged = |kind| LogError::Damaged {
+        file: storage.path().join(snapshot_name(expected)),
+        offset: 0,
+        sequence: expected,
+        kind,
+    };
+    let listing = run_immediate(Listing::read(storage))?;
+    for named in &listing.snapshots {
+        storage.forget_cached(&named.name);
+    }
+    let base = newest(storage, &identity, &listing);
+    let good = base.state.sequence();
+    if good < expected {
+        return Err(damaged(DamageKind::Snapshot));
+    }
+    if base.digest != Some(base.state.digest()) {
+        return Err(damaged(DamageKind::SnapshotDisagrees));
+    }
+    Ok(SnapshotTaken { newest: good, covered: good, bytes: 0 })
+}
+
 /// Removes every snapshot but the newest and the one at `base`, and unfinished ones.
 fn forget_old<S: Immediate>(storage: &S, base: Sequence) -> Result<(), LogError> {
     let listing = run_immediate(Listing::read(storage))?;
@@ -159,41 +191,70 @@ impl<S: Storage> Log<S> {
         self.snapshots.newest()
     }
 
-    /// Asks for a snapshot when enough segments were closed since the last one.
+    /// Asks for a snapshot when enough segments were closed since the last one, and on a full disk
+    /// for what lets segments go.
     pub(super) fn request_snapshot(&self) {
         let Some(handle) = &self.config.snapshots else { return };
+        let Some(work) = self.snapshot_work() else { return };
+        if self.snapshots.is_busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match work {
+            Work::Take { until } => self.snapshots.asked.store(until.get(), Ordering::Relaxed),
+            Work::ReadBack { newest } => {
+                self.snapshots.read_back.store(newest.get(), Ordering::Relaxed);
+            }
+        }
+        (handle.0)(SnapshotJob {
+            path: self.storage.path().to_owned(),
+            identity: self.identity,
+            work,
+            state: Arc::clone(&self.snapshots),
+        });
+    }
+
+    /// What is to be done about snapshots, and was not asked for yet.
+    fn snapshot_work(&self) -> Option<Work> {
         let until = self.current_first();
         let segments = self.segments.borrow();
         let newest = self.snapshots.newest();
+        let is_full = self.is_full.get();
+        let covers_more = segments.get(1).is_some_and(|second| {
+            second.first > self.snapshots.covered().next() && second.first <= newest.next()
+        });
+        if is_full && covers_more && self.snapshots.read_back.load(Ordering::Relaxed) < newest.get()
+        {
+            return Some(Work::ReadBack { newest });
+        }
         let first_new = segments.partition_point(|segment| segment.first <= newest);
         // The current segment is the last one, and is not closed.
         let closed = segments.range(first_new..segments.len().max(first_new + 1) - 1);
         let (count, bytes) =
             closed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.bytes));
-        drop(segments);
-        if count < self.config.snapshot_segments
-            || bytes < LOG_PER_SNAPSHOT * self.snapshots.bytes.load(Ordering::Relaxed)
-            || self.snapshots.asked.load(Ordering::Relaxed) == until.get()
-            || self.snapshots.is_busy.swap(true, Ordering::AcqRel)
-        {
-            return;
-        }
-        self.snapshots.asked.store(until.get(), Ordering::Relaxed);
-        (handle.0)(SnapshotJob {
-            path: self.storage.path().to_owned(),
-            identity: self.identity,
-            until,
-            state: Arc::clone(&self.snapshots),
-        });
+        let is_worth_it = count >= self.config.snapshot_segments
+            && bytes >= LOG_PER_SNAPSHOT * self.snapshots.bytes.load(Ordering::Relaxed);
+        let is_due = is_worth_it || (is_full && count > 0);
+        (is_due && self.snapshots.asked.load(Ordering::Relaxed) != until.get())
+            .then_some(Work::Take { until })
     }
 }
 
-/// A snapshot that is due. The log that asked for it asks for no other until this is dropped.
+/// What a snapshot thread can do for a log.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// Take a snapshot of what is before this event.
+    Take { until: Sequence },
+    /// Read the newest snapshot, the one at this event, back.
+    ReadBack { newest: Sequence },
+}
+
+/// A snapshot that is due, or that is to be read back. The log that asked for it asks for nothing
+/// else until this is dropped.
 #[derive(Debug)]
 pub struct SnapshotJob {
     path: PathBuf,
     identity: LogIdentity,
-    until: Sequence,
+    work: Work,
     state: Arc<SnapshotState>,
 }
 
@@ -203,10 +264,12 @@ impl SnapshotJob {
         self.identity
     }
 
-    /// Takes the snapshot on `storage`, which is the log's directory, and lets the log know how it
-    /// went.
+    /// Does it on `storage`, which is the log's directory, and lets the log know how it went.
     pub fn run<S: Immediate>(self, storage: &S) -> Result<SnapshotTaken, LogError> {
-        let taken = take_snapshot(storage, self.identity, self.until);
+        let taken = match self.work {
+            Work::Take { until } => take_snapshot(storage, self.identity, until),
+            Work::ReadBack { newest } => read_newest_back(storage, self.identity, newest),
+        };
         match &taken {
             Ok(taken) => self.state.note(taken),
             Err(error) => self.state.note_failure(error),
@@ -214,16 +277,23 @@ impl SnapshotJob {
         taken
     }
 
-    /// Takes it where the log says that its directory is.
+    /// Does it where the log says that its directory is.
     fn run_at_path(self) {
-        let path = self.path.clone();
-        match self.run(&StdDisk::new(&path)) {
-            Ok(taken) => tracing::debug!(
+        let (path, work) = (self.path.clone(), self.work);
+        match (self.run(&StdDisk::new(&path)), work) {
+            (Ok(taken), Work::Take { .. }) => tracing::debug!(
                 path = %path.display(), through = taken.newest.get(), bytes = taken.bytes,
                 "snapshot taken"
             ),
-            Err(error) => {
+            (Ok(taken), Work::ReadBack { .. }) => tracing::warn!(
+                path = %path.display(), through = taken.newest.get(),
+                "the disk is full: what one snapshot covers is let go of, where two are kept otherwise"
+            ),
+            (Err(error), Work::Take { .. }) => {
                 tracing::error!(path = %path.display(), %error, "no snapshot was taken");
+            }
+            (Err(error), Work::ReadBack { .. }) => {
+                tracing::error!(path = %path.display(), %error, "the newest snapshot is no good");
             }
         }
     }

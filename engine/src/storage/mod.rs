@@ -80,6 +80,9 @@ pub trait Storage: Clone + 'static {
     async fn sync_directory(&self) -> io::Result<()>;
     /// Reads a file from front to end with blocking calls: for snapshots, at start only.
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>>;
+    /// Has the system forget, where it can, what it remembers of a synced file, so that who reads it
+    /// next sees what the device has.
+    fn forget_cached(&self, _name: &str) {}
 }
 
 /// An open file.
