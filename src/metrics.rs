@@ -162,6 +162,10 @@ fn encode_edge(edge: &EdgeMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resul
         seen.rejected.iter().map(|(reason, count)| ([("reason", (*reason).to_owned())], *count));
     let help = "Requests that the edge turned away by itself";
     counters(encoder, "edge_rejected", help, rejected)?;
+    let help = "Requests that wait for a turn";
+    gauge(encoder, "edge_waiting", help, seen.waiting as f64)?;
+    let help = "New orders that may be in progress";
+    gauge(encoder, "edge_orders_max", help, seen.orders_max as f64)?;
     gauge(encoder, "edge_connections", "Open HTTP connections", seen.connections as f64)
 }
 

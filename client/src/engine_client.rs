@@ -119,6 +119,11 @@ impl EngineClient {
         self.shared().links.borrow().get(core).map_or(0, |link| link.in_flight())
     }
 
+    /// The core that owns a partition; `None` for one that does not exist.
+    pub fn owner_of(&self, partition: PartitionId) -> Option<u16> {
+        self.shared().map.borrow().owner_of(partition)
+    }
+
     /// Sends a request to the core that owns its partition.
     ///
     /// It is in the core's open frame when this returns, before the future is polled; the frame

@@ -86,7 +86,8 @@ impl Link {
             return Err(ClientError::Unavailable);
         };
         let mut pending = self.pending.borrow_mut();
-        if !pending.has_room() {
+        let kept = if request.ask.is_new_order() { self.options.kept_from_new_orders } else { 0 };
+        if !pending.has_room(kept) {
             return Err(ClientError::Overloaded);
         }
         // The link's task empties the output before it sleeps: one wake is enough.

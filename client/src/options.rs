@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct ClientOptions {
     /// Requests in flight to one core; at most [`limits::IN_FLIGHT_PER_CONNECTION_MAX`].
     pub in_flight_per_core_max: usize,
+    /// How many of those are kept for requests that are no new orders.
+    pub kept_from_new_orders: usize,
     /// Whether cores push stock levels.
     pub watch_stock: bool,
     /// How long dialling and the handshake may take together.
@@ -28,6 +30,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             in_flight_per_core_max: 4_096,
+            kept_from_new_orders: 0,
             watch_stock: false,
             connect_timeout: Duration::from_secs(5),
             reconnect_min: Duration::from_millis(10),

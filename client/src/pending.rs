@@ -49,9 +49,9 @@ impl Pending {
         self.in_flight
     }
 
-    /// Whether one more request may be sent.
-    pub(crate) fn has_room(&self) -> bool {
-        self.in_flight < self.in_flight_max && self.queue.len() < self.in_flight_max * SPREAD
+    /// Whether one more request may be sent that leaves so much room for others.
+    pub(crate) fn has_room(&self, kept: usize) -> bool {
+        self.in_flight + kept < self.in_flight_max && self.queue.len() < self.in_flight_max * SPREAD
     }
 
     /// Takes a slot for the request with this correlation id, the one after the last.

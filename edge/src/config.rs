@@ -9,6 +9,9 @@ use std::time::Duration;
 /// How long a body may arrive as slowly as it likes.
 pub const BODY_GRACE: Duration = Duration::from_secs(1);
 
+/// One in so many requests in flight is kept for what is no new order.
+const KEPT_FROM_NEW_ORDERS: usize = 8;
+
 /// The configuration of an [`Edge`](crate::Edge).
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
@@ -34,7 +37,12 @@ pub struct EdgeConfig {
     pub bad_token_rate_limit: Option<RateLimit>,
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,
-    /// Requests of one thread that one core has not answered; past it `overloaded`.
+    /// How long a new order, or a request without a token, may wait for its turn when more come
+    /// than can be served, at most half of `order_timeout`; then it is answered `overloaded`. `None`:
+    /// they need no turn.
+    pub order_wait_max: Option<Duration>,
+    /// Requests of one thread that one core has not answered; past it `overloaded`. One in eight is
+    /// kept for what is no new order.
     pub in_flight_per_core_max: usize,
     /// Open connections of one thread, as far as descriptors go. Past it those that have rested
     /// longest are let go; when none rests, a new connection is answered 503 and closed.
@@ -78,6 +86,7 @@ impl EdgeConfig {
             anonymous_rate_limit: None,
             bad_token_rate_limit: None,
             order_timeout: Duration::from_secs(2),
+            order_wait_max: Some(Duration::from_secs(1)),
             in_flight_per_core_max: 8_192,
             connections_per_thread_max: 16_384,
             connections_per_address: AddressLimit::Auto,
@@ -90,6 +99,23 @@ impl EdgeConfig {
             write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl EdgeConfig {
+    /// How long a turn is waited for: what is left of a request's time then is for the engine.
+    pub(crate) fn turn_wait_max(&self) -> Option<Duration> {
+        self.order_wait_max.map(|wait| wait.min(self.order_timeout / 2))
+    }
+
+    /// Requests in flight to one core that are kept for what is no new order.
+    pub(crate) fn kept_from_new_orders(&self) -> usize {
+        self.in_flight_per_core_max / KEPT_FROM_NEW_ORDERS
+    }
+
+    /// New orders that may be in flight to one core.
+    pub(crate) fn new_orders_max(&self) -> usize {
+        self.in_flight_per_core_max - self.kept_from_new_orders()
     }
 }
 

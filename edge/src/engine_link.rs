@@ -55,6 +55,7 @@ impl EngineLink {
 async fn keep(link: Rc<EngineLink>, config: Arc<EdgeConfig>, metrics: Arc<ThreadMetrics>) {
     let options = ClientOptions {
         in_flight_per_core_max: config.in_flight_per_core_max,
+        kept_from_new_orders: config.kept_from_new_orders(),
         watch_stock: true,
         ..ClientOptions::default()
     };

@@ -18,6 +18,7 @@
 //! | `descriptors` | how many connections the process has descriptors for |
 //! | `worker` | what one thread has |
 //! | `service` | from a request to its answer |
+//! | `turns` | who may begin when more comes than can be done |
 //! | `router` | which resource a path names, which methods it takes |
 //! | `middleware` | who asks, how often, and the request's id |
 //! | `handlers` | what each route does: orders, products, health |
@@ -60,6 +61,7 @@ mod refusal;
 mod render;
 mod router;
 mod service;
+mod turns;
 mod wire;
 mod worker;
 

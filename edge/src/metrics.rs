@@ -53,6 +53,8 @@ pub(crate) enum Rejected {
     RateLimited,
     /// The core has too many requests in flight.
     Overloaded,
+    /// No turn came in time.
+    Shed,
     /// The core is not connected.
     Unavailable,
     /// The thread has too many connections.
@@ -73,10 +75,11 @@ pub(crate) enum Rejected {
     SlowReader,
 }
 
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 13] = [
     "sold-out",
     "rate-limited",
     "overloaded",
+    "shed",
     "unavailable",
     "connections",
     "address-connections",
@@ -97,6 +100,8 @@ pub(crate) struct ThreadMetrics {
     duration_sum_us: AtomicU64,
     rejected: [AtomicU64; REASONS.len()],
     connections: AtomicU64,
+    waiting: AtomicU64,
+    orders_max: AtomicU64,
     in_flight: Box<[AtomicU64]>,
     cores: AtomicU64,
     ready: AtomicBool,
@@ -115,6 +120,8 @@ impl ThreadMetrics {
             duration_sum_us: AtomicU64::new(0),
             rejected: zeros(),
             connections: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            orders_max: AtomicU64::new(0),
             in_flight: (0..CORES_MAX).map(|_| AtomicU64::new(0)).collect(),
             cores: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -155,6 +162,12 @@ impl ThreadMetrics {
 
     pub(crate) fn set_connections(&self, open: usize) {
         self.connections.store(open as u64, Relaxed);
+    }
+
+    /// How many requests wait for a turn, and how many orders may be in progress.
+    pub(crate) fn set_turns(&self, waiting: usize, orders_max: usize) {
+        self.waiting.store(waiting as u64, Relaxed);
+        self.orders_max.store(orders_max as u64, Relaxed);
     }
 
     /// What the engine connections of this thread look like now.
@@ -231,6 +244,8 @@ impl EdgeMetrics {
                 .map(|(slot, reason)| (*reason, sum(&|thread| &thread.rejected[slot])))
                 .collect(),
             connections: sum(&|thread| &thread.connections),
+            waiting: sum(&|thread| &thread.waiting),
+            orders_max: sum(&|thread| &thread.orders_max),
         }
     }
 }
@@ -283,6 +298,10 @@ pub struct EdgeSnapshot {
     pub rejected: Vec<(&'static str, u64)>,
     /// Open HTTP connections.
     pub connections: u64,
+    /// `edge_waiting`: requests that wait for a turn.
+    pub waiting: u64,
+    /// `edge_orders_max`: new orders that may be in progress; 0 before the first.
+    pub orders_max: u64,
 }
 
 #[cfg(test)]
@@ -302,6 +321,7 @@ mod tests {
             thread.order_took(Duration::from_secs(60));
             thread.rejected(Rejected::SlowReader);
             thread.set_connections(3);
+            thread.set_turns(1, 16);
             assert!(!metrics.is_ready());
             thread.set_engine(true, [4, 5].into_iter());
         }
@@ -328,6 +348,6 @@ mod tests {
         assert!((histogram.sum_seconds - 120.000_402).abs() < 1e-9);
         assert_eq!(seen.in_flight, [8, 10]);
         assert_eq!(seen.rejected.last(), Some(&("slow-reader", 2)));
-        assert_eq!(seen.connections, 6);
+        assert_eq!((seen.connections, seen.waiting, seen.orders_max), (6, 2, 32));
     }
 }

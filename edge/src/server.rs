@@ -34,6 +34,10 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 /// keeps a fixed buffer from growing to megabytes.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// The pause after an accepted connection while the thread has more than it will get through. The
+/// kernel keeps the others waiting meanwhile, and past its bound their clients' kernels try again.
+const PRESSED_PAUSE: Duration = Duration::from_millis(1);
+
 /// Why an edge did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
@@ -174,7 +178,12 @@ impl Start {
                 // An edge that was dropped without a stop stops as well.
                 _ = self.stopping.wait_for(|is_stopping| *is_stopping) => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => admission::admit(&worker, stream, peer.ip()),
+                    Ok((stream, peer)) => {
+                        admission::admit(&worker, stream, peer.ip());
+                        if worker.turns.are_pressed() {
+                            tokio::time::sleep(PRESSED_PAUSE).await;
+                        }
+                    }
                     Err(error) => admission::not_accepted(&worker, &error).await,
                 },
             }

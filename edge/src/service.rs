@@ -9,6 +9,7 @@ use crate::problem::{Code, Problem};
 use crate::refusal;
 use crate::router::{Action, NoAction, Resource};
 use crate::token::Identity;
+use crate::turns::{Entrant, Turn};
 use crate::worker::Worker;
 use bytes::Bytes;
 use doorbuster_client::ClientError;
@@ -94,6 +95,18 @@ impl Call<'_> {
         self.limited(limits.admit_address(self.connection.peer, self.started.into_std()))
     }
 
+    /// Waits for the turn that a new order, or a client without a token, needs.
+    pub(crate) async fn turn(&self, entrant: Entrant) -> Result<Turn, Problem> {
+        let turns = &self.worker.turns;
+        match turns.turn(entrant).await {
+            Some(turn) => Ok(turn),
+            None => {
+                self.worker.metrics.rejected(Rejected::Shed);
+                Err(turns.sent_away())
+            }
+        }
+    }
+
     fn limited(&self, admission: Result<(), Problem>) -> Result<(), Problem> {
         admission.inspect_err(|_| self.worker.metrics.rejected(Rejected::RateLimited))
     }
@@ -137,6 +150,17 @@ impl Call<'_> {
     pub(crate) fn partition_of(&self, product: ProductId) -> Result<PartitionId, Problem> {
         let client = self.worker.engine.client().ok_or_else(|| self.not_connected())?;
         Ok(client.partitions().partition_of(product))
+    }
+
+    /// The turn of a new order for a product. Without an engine there are none: that is found out
+    /// by whoever asks it.
+    pub(crate) async fn order_turn(&self, product: ProductId) -> Result<Turn, Problem> {
+        let engine = self.worker.engine.client();
+        let core = engine.and_then(|engine| {
+            let partition = engine.partitions().partition_of(product);
+            engine.owner_of(partition)
+        });
+        self.turn(Entrant::Order { core: core.unwrap_or_default() }).await
     }
 
     /// The partition of an order; an order of a partition that does not exist is not found.
@@ -255,9 +279,19 @@ async fn settle_body(call: &Call<'_>) -> bool {
 
 async fn handle(call: &Call<'_>, resource: Resource<'_>) -> Result<Answer, Problem> {
     let action = resource.action(&call.head.method).map_err(refuse_route)?;
-    if action.is_anonymous() {
-        call.admit_anonymous()?;
+    if !action.is_anonymous() {
+        return act(call, action).await;
     }
+    call.admit_anonymous()?;
+    let turn = call.turn(Entrant::Anonymous).await?;
+    let answer = act(call, action).await;
+    if answer.is_ok() {
+        turn.answered(false);
+    }
+    answer
+}
+
+async fn act(call: &Call<'_>, action: Action<'_>) -> Result<Answer, Problem> {
     match action {
         Action::PlaceFlashSaleOrder(product) => {
             let answer = orders::place_flash_sale(call, product).await;

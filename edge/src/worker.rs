@@ -10,6 +10,7 @@ use crate::middleware::authentication::Authentication;
 use crate::middleware::rate_limit::RateLimits;
 use crate::middleware::request_id::RequestIds;
 use crate::token::TokenError;
+use crate::turns::Turns;
 use doorbuster_persistence::Store;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) engine: Rc<EngineLink>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authentication: Authentication,
+    pub(crate) turns: Rc<Turns>,
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) request_ids: RequestIds,
     pub(crate) metrics: Arc<ThreadMetrics>,
@@ -59,9 +61,13 @@ impl Worker {
     ) -> Result<Self, TokenError> {
         let Shared { config, store, rate_limits, addresses, edge, connections_max } = shared;
         let metrics = edge.thread(thread);
+        let authentication = Authentication::new(&config.tokens)?;
+        let turns = Rc::new(Turns::new(config.turn_wait_max(), config.new_orders_max()));
+        turns.start(Arc::clone(&metrics));
         Ok(Self {
             engine: EngineLink::connecting(Arc::clone(&config), Arc::clone(&metrics)),
-            authentication: Authentication::new(&config.tokens)?,
+            authentication,
+            turns,
             request_ids: RequestIds::new(request_prefix),
             connections: Connections::default(),
             warned: Cell::new(None),

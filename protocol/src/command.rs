@@ -31,6 +31,14 @@ pub enum Ask {
     Read(Read),
 }
 
+impl Ask {
+    /// Whether it asks for a new order. When there is not room for all, whatever finishes, changes
+    /// or looks at what is there already goes before.
+    pub const fn is_new_order(&self) -> bool {
+        matches!(self, Self::Command(Command::Place(_)))
+    }
+}
+
 /// A question that changes nothing. Answered once everything that it saw is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {

@@ -60,6 +60,8 @@ pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 16_384;
 pub const CONNECTION_OUTPUT_MAX: usize = 2 << 20;
 /// Connections of one core.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 4_096;
+/// New orders for one core that one edge thread may have in progress, however quick they are.
+pub const TURNS_MAX: usize = IN_FLIGHT_PER_CONNECTION_MAX;
 
 const _: () = assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX);
 const _: () = assert!(PARTITIONS_MAX as u32 <= 1 << 12);

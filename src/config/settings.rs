@@ -266,6 +266,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..NONE
     },
     Setting {
+        name: "order-wait",
+        value: "TIME|off",
+        default: "1s",
+        about: "How long a new order may wait for its turn when more come than can be served, at \
+                most half of `order-timeout`; then it is answered 503 `overloaded`. off: orders \
+                take no turns",
+        roles: &[Serve, Edge],
+        ..NONE
+    },
+    Setting {
         name: "in-flight",
         value: "COUNT",
         default: "4096",

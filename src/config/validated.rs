@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) high_water_bytes: u64,
     /// How long the edge waits for the engine.
     pub(crate) order_timeout: Duration,
+    /// How long a new order may wait for its turn.
+    pub(crate) order_wait_max: Option<Duration>,
     /// Requests per edge thread and core that may wait.
     pub(crate) in_flight_max: usize,
     /// Bytes of a request body.
@@ -152,6 +154,7 @@ impl Config {
             segment_bytes: texts.one("segment-size", segment_bytes),
             high_water_bytes: texts.one("high-water", units::size),
             order_timeout: texts.one("order-timeout", time_out),
+            order_wait_max: texts.one("order-wait", |text| unless("off", text, time_out)),
             in_flight_max: texts
                 .one("in-flight", |text| in_range(text, 1, limits::IN_FLIGHT_PER_CONNECTION_MAX)),
             body_bytes_max: texts.one("body-size", body_bytes),
@@ -440,6 +443,7 @@ mod tests {
         check("segment-size", &["8MiB", "32MiB"], &["1MiB", "9000001", "8GiB"]);
         check("store", &["sqlite", "sqlite:/x/y"], &["mysql", "sqlite:", "mysql://h/d"]);
         check("order-timeout", &["5ms"], &["5", "0s", "1d"]);
+        check("order-wait", &["off", "1s"], &["on", "0s"]);
         check("log-format", &["json"], &["xml"]);
         let rates = ["off", "20/s", "20/s burst 100", "1k/s"];
         check("body-rate", &["off", "1KiB/s", "1/s"], &["1KiB", "0/s", "1GiB/s", "x/s"]);

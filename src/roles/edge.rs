@@ -39,6 +39,7 @@ pub(crate) fn start(
         EdgeConfig {
             threads,
             order_timeout: config.order_timeout,
+            order_wait_max: config.order_wait_max,
             in_flight_per_core_max: config.in_flight_max,
             body_bytes_max: config.body_bytes_max,
             header_timeout: config.header_timeout,

@@ -8,6 +8,7 @@ use crate::middleware::authentication::require_admin;
 use crate::problem::{Code, Problem};
 use crate::service::{Answer, Call};
 use crate::token::Identity;
+use crate::turns::Turn;
 use crate::{refusal, render};
 use doorbuster_persistence::{Freshness, OrderRow};
 use doorbuster_protocol::command::{Ask, Command, Place, Read};
@@ -21,23 +22,34 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `POST /orders/flash-sale/{product}`
 pub(crate) async fn place_flash_sale(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
+    // The path alone says whose turn it is, before the token and the body cost anything. What is
+    // wrong with it is said to those who may know.
+    let product = parse_product(product);
+    let turn = match &product {
+        Ok(product) => Some(call.order_turn(*product).await?),
+        Err(_) => None,
+    };
     let identity = call.identify()?;
-    let product = parse_product(product)?;
-    let order = parse_flash_sale(&call.json_body().await?, product)?;
-    place_order(call, &identity, &order).await
+    let product = product?;
+    let mut turn = turn.expect("a product has turns");
+    let order = parse_flash_sale(&turn.aside(call.json_body()).await?, product)?;
+    place_order(call, &identity, &order, &turn).await
 }
 
 /// `POST /orders`
 pub(crate) async fn place(call: &Call<'_>) -> Result<Answer, Problem> {
     let identity = call.identify()?;
+    // Only the body says for which product it is.
     let order = parse_items(&call.json_body().await?)?;
-    place_order(call, &identity, &order).await
+    let turn = call.order_turn(order.product).await?;
+    place_order(call, &identity, &order, &turn).await
 }
 
 async fn place_order(
     call: &Call<'_>,
     identity: &Identity,
     order: &OrderBody,
+    turn: &Turn,
 ) -> Result<Answer, Problem> {
     let OrderBody { product, quantity, waitlist } = *order;
     let key = idempotency_key(call, identity.buyer, product)?;
@@ -47,7 +59,9 @@ async fn place_order(
     }
     let partition = call.partition_of(product)?;
     let place = Place { product, buyer: identity.buyer, key, quantity, waitlist };
-    match call.ask(partition, Ask::Command(Command::Place(place))).await? {
+    let outcome = call.ask(partition, Ask::Command(Command::Place(place))).await?;
+    turn.answered(matches!(outcome, Outcome::Placed(_) | Outcome::Queued(_)));
+    match outcome {
         Outcome::Placed(view) | Outcome::Queued(view) => Ok(placed(&view, false)),
         Outcome::Replayed(view) => Ok(placed(&view, true)),
         refused => Err(call.refuse(&refused)),

@@ -10,6 +10,7 @@ mod bad_requests_are_refused;
 mod every_outcome_has_its_answer;
 mod hostile_shapes_are_refused;
 mod orders_are_read_from_engine_then_store;
+mod overload_holds_back_new_orders_only;
 mod products_are_described_and_changed;
 mod rate_limits_hold_back_who_asks_too_often;
 mod slow_and_broken_connections_end;
