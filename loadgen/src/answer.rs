@@ -3,6 +3,7 @@
 use doorbuster_protocol::outcome::{OrderStatus, Outcome};
 use doorbuster_protocol::{OrderId, outcome::OrderView};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Which histogram a request belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,10 @@ pub(crate) struct Failure {
     pub(crate) can_retry: bool,
     /// Whether it is certain that the request was not done.
     pub(crate) nothing_was_done: bool,
+    /// Whether this is 429 or 503 over HTTP.
+    pub(crate) is_busy: bool,
+    /// When it wants to be asked again, if it says so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -101,13 +106,20 @@ impl Failure {
 
     const fn lost(code: &'static str, can_retry: bool) -> Self {
         let code = Cow::Borrowed(code);
-        Self { code, is_disconnect: true, can_retry, nothing_was_done: false }
+        Self {
+            code,
+            is_disconnect: true,
+            can_retry,
+            nothing_was_done: false,
+            is_busy: false,
+            retry_after: None,
+        }
     }
 
     /// The server says that it cannot now, and leaves open whether it did.
     pub(crate) fn busy(code: impl Into<Cow<'static, str>>) -> Self {
         let code = code.into();
-        Self { code, is_disconnect: false, can_retry: true, nothing_was_done: false }
+        Self { code, is_disconnect: false, ..Self::TIMED_OUT }
     }
     /// The server says that it cannot now, and that nothing was done.
     pub(crate) fn not_done(code: impl Into<Cow<'static, str>>) -> Self {

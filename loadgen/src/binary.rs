@@ -44,7 +44,7 @@ impl BinaryLane {
             seeds,
             key,
             timeout: plan.request_timeout,
-            in_flight_max: plan.concurrency.div_ceil(plan.threads),
+            in_flight_max: (plan.concurrency + plan.acting_concurrency).div_ceil(plan.threads),
             client: RefCell::new(None),
             connecting: Mutex::new(()),
         }))

@@ -1,13 +1,14 @@
 //! What one lane does with one piece of work: sends it, judges the answer, and asks for what
 //! follows from it (the second send of a duplicate, a retry, a payment, a cancel, a look).
 
-use crate::answer::{Answer, Class, Failure};
+use crate::answer::{Answer, Class};
 use crate::attempt::{Attempt, Attempts, Duplicate, Then};
-use crate::gate::{Gate, Work};
+use crate::gate::{Gate, Side, Work};
 use crate::journal::Pen;
 use crate::lane::{Lane, Wares};
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::retry::Retries;
 use crate::tally::Tally;
 use crate::told;
 use crate::twin::{Seen, Twin};
@@ -20,9 +21,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 
 /// Something that an earlier answer asked for.
 #[derive(Debug)]
@@ -77,6 +75,7 @@ pub(crate) struct Errands {
     pub(crate) plan: Arc<Plan>,
     pub(crate) wares: Wares,
     pub(crate) gate: Gate<Job>,
+    pub(crate) retries: Retries,
     pub(crate) tally: Rc<RefCell<Tally>>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) journal: Option<Pen>,
@@ -92,6 +91,7 @@ impl Errands {
                 let attempt = self.wares.attempts.attempt(number);
                 self.tally.borrow_mut().attempts += 1;
                 self.progress.add_attempts(1);
+                self.retries.earn();
                 let twin = (attempt.duplicate != Duplicate::No)
                     .then(|| Rc::new(Twin::new(attempt.duplicate == Duplicate::Parallel)));
                 let sending = Sending { attempt, due, tries: 0, is_second: false, twin };
@@ -109,7 +109,7 @@ impl Errands {
     fn push_second(&self, first: &Sending) {
         let now = Instant::now();
         let second = Sending { due: now, tries: 0, is_second: true, ..first.clone() };
-        self.gate.push(Job::Send(second), now);
+        self.gate.push(Job::Send(second), now, Side::Main);
     }
 
     async fn send(&self, lane: &mut Lane, sending: Sending) {
@@ -121,12 +121,12 @@ impl Errands {
         let answer = lane.place(&self.wares, &sending.attempt, wanted).await;
         let answered = Instant::now();
         self.write_answered(number, &answer, || lane.seen(&evidence));
-        if let Answer::Failed(failure) = &answer
-            && self.may_retry(failure, sending.tries)
-        {
+        if let Some(stages) = &mut self.tally.borrow_mut().stages {
+            stages.order(&answer, sent, answered);
+        }
+        if let Some(wait) = self.wait_to_retry(&answer, &sending.attempt, sending.tries, true) {
             let again = Sending { tries: sending.tries + 1, ..sending };
-            let due = answered + retry_after(again.tries);
-            return self.gate.push(Job::Send(again), due);
+            return self.gate.push(Job::Send(again), answered + wait, Side::Main);
         }
         self.record(&answer, sending.due, sent, answered);
         self.follow(&sending, &answer, answered);
@@ -210,7 +210,8 @@ impl Errands {
     }
 
     fn push_act(&self, act: Act, attempt: Attempt, order: OrderId, due: Instant) {
-        self.gate.push(Job::Act(Acting { act, attempt, order, due, tries: 0 }), due);
+        let acting = Acting { act, attempt, order, due, tries: 0 };
+        self.gate.push(Job::Act(acting), due, self.side_of_acts());
     }
 
     async fn act(&self, lane: &mut Lane, acting: Acting) {
@@ -222,12 +223,17 @@ impl Errands {
         let answer = lane.act(&self.wares, (act, attempt.buyer), order, wanted).await;
         let answered = Instant::now();
         self.write_answered(number, &answer, || lane.seen(&evidence));
+        let wait = self.wait_to_retry(&answer, &attempt, tries, false);
+        if act != Act::Look
+            && let Some(stages) = &mut self.tally.borrow_mut().stages
+        {
+            stages.act(&answer, tries, wait.is_none(), [due, sent, answered]);
+        }
+        if let Some(wait) = wait {
+            let again = Job::Act(Acting { tries: tries + 1, ..acting });
+            return self.gate.push(again, answered + wait, self.side_of_acts());
+        }
         match &answer {
-            Answer::Failed(failure) if self.may_retry(failure, tries) => {
-                let again = answered + retry_after(tries + 1);
-                self.gate.push(Job::Act(Acting { tries: tries + 1, ..acting }), again);
-                return;
-            }
             Answer::Failed(failure) => {
                 let tally = &mut *self.tally.borrow_mut();
                 tally.record(Class::Failed, due, sent, answered);
@@ -283,14 +289,28 @@ impl Errands {
         self.push_act(Act::Look, attempt, order, now + follow.every);
     }
 
-    fn may_retry(&self, failure: &Failure, tries: u32) -> bool {
-        let may = failure.can_retry && tries < self.plan.retries && !self.progress.is_stopped();
-        if may {
-            let tally = &mut *self.tally.borrow_mut();
-            tally.retries += 1;
-            tally.disconnects += u64::from(failure.is_disconnect);
+    /// Lanes of their own do what is not an order, where the plan has such.
+    fn side_of_acts(&self) -> Side {
+        if self.plan.acting_concurrency > 0 { Side::Apart } else { Side::Main }
+    }
+
+    /// How long to wait before it is sent again; `None`: this answer stands.
+    fn wait_to_retry(
+        &self,
+        answer: &Answer,
+        attempt: &Attempt,
+        tries: u32,
+        is_on_budget: bool,
+    ) -> Option<Duration> {
+        let Answer::Failed(failure) = answer else { return None };
+        if self.progress.is_stopped() {
+            return None;
         }
-        may
+        let wait = self.retries.wait(failure, attempt.number, tries, is_on_budget)?;
+        let tally = &mut *self.tally.borrow_mut();
+        tally.retries += 1;
+        tally.disconnects += u64::from(failure.is_disconnect);
+        Some(wait)
     }
 
     /// An attempt, as a journal has it.
@@ -340,8 +360,4 @@ impl Acting {
             Act::Look => Ask::LookAtOrder { order, buyer },
         }
     }
-}
-
-fn retry_after(tries: u32) -> Duration {
-    RETRY_AFTER_MIN.saturating_mul(1 << tries.min(10)).min(RETRY_AFTER_MAX)
 }

@@ -3,8 +3,8 @@
 //! A slot of the schedule can be taken once the pacer has released it, by whichever lane is free
 //! first; a slot that nobody could take in time keeps its due time. Jobs (second sends, retries,
 //! payments, looks at queued orders) stand in the same order by their due times, so that neither
-//! starves the other. The run is over when no slot is left, no job waits, and no lane is at work
-//! on something that could make another.
+//! starves the other. Jobs that lanes of their own do, and no others, stand apart. The run is over
+//! when no slot is left, no job waits, and no lane is at work on something that could make another.
 
 use crate::schedule::Schedule;
 use std::cell::RefCell;
@@ -20,6 +20,15 @@ pub(crate) enum Work<J> {
     Slot { number: u64, due: Instant },
     /// Something that an earlier piece of work asked for.
     Job(J),
+}
+
+/// Which jobs a lane does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Slots, and jobs that any lane does.
+    Main,
+    /// Jobs that stand apart.
+    Apart,
 }
 
 struct Later<J> {
@@ -54,7 +63,8 @@ struct Inner<J> {
     released: u64,
     /// Slots that will ever be released; falls to `taken` when the run is stopped.
     slots: u64,
-    jobs: BinaryHeap<Reverse<Later<J>>>,
+    /// By side.
+    jobs: [BinaryHeap<Reverse<Later<J>>>; 2],
     /// Jobs ever pushed: among jobs of one time the first pushed goes first.
     pushed: u64,
     /// Pieces of work that lanes are at.
@@ -71,8 +81,8 @@ enum Next<J> {
 /// The gate of one worker. `J` is what a job says.
 pub(crate) struct Gate<J> {
     inner: RefCell<Inner<J>>,
-    /// Wakes lanes.
-    lanes: Notify,
+    /// Wakes lanes, by side.
+    lanes: [Notify; 2],
     /// Wakes the pacer, when something earlier than it sleeps for was pushed.
     pacer: Notify,
 }
@@ -87,35 +97,37 @@ impl<J> Gate<J> {
                 start,
                 taken: 0,
                 released,
-                jobs: BinaryHeap::new(),
+                jobs: [BinaryHeap::new(), BinaryHeap::new()],
                 pushed: 0,
                 under_way: 0,
             }),
-            lanes: Notify::new(),
+            lanes: [Notify::new(), Notify::new()],
             pacer: Notify::new(),
         }
     }
 
-    /// The next piece of work, when its time has come; `None` when all is over. Whoever takes one
-    /// says [`Gate::done`] when nothing more will follow from it.
-    pub(crate) async fn claim(&self) -> Option<Work<J>> {
+    /// The next piece of work for a lane of this side, when its time has come; `None` when all is
+    /// over. Whoever takes one says [`Gate::done`] when nothing more will follow from it.
+    pub(crate) async fn claim(&self, side: Side) -> Option<Work<J>> {
         loop {
-            match self.next() {
+            match self.next(side) {
                 Next::Work(work) => return Some(work),
                 Next::Over => return None,
-                Next::Wait => self.lanes.notified().await,
+                Next::Wait => self.lanes[side as usize].notified().await,
             }
         }
     }
 
-    fn next(&self) -> Next<J> {
+    fn next(&self, side: Side) -> Next<J> {
         let inner = &mut *self.inner.borrow_mut();
         let now = Instant::now();
-        let slot_due = (inner.taken < inner.released).then(|| match inner.schedule.is_paced() {
+        let has_slot = side == Side::Main && inner.taken < inner.released;
+        let slot_due = has_slot.then(|| match inner.schedule.is_paced() {
             true => inner.start + inner.schedule.due(inner.taken),
             false => now,
         });
-        let job_due = inner.jobs.peek().map(|Reverse(job)| job.due).filter(|due| *due <= now);
+        let jobs = &inner.jobs[side as usize];
+        let job_due = jobs.peek().map(|Reverse(job)| job.due).filter(|due| *due <= now);
         let work = match (slot_due, job_due) {
             (None, None) if inner.is_over() => return Next::Over,
             (None, None) => return Next::Wait,
@@ -123,7 +135,7 @@ impl<J> Gate<J> {
             // A closed loop's slots are always due now: there, jobs go first.
             (Some(slot), Some(job)) if slot < job => inner.take_slot(slot),
             (_, Some(_)) => {
-                let Reverse(later) = inner.jobs.pop().expect("it was just seen");
+                let Reverse(later) = inner.jobs[side as usize].pop().expect("it was just seen");
                 Work::Job(later.job)
             }
         };
@@ -145,19 +157,35 @@ impl<J> Gate<J> {
         }
     }
 
-    /// Adds a job that is to be done at `due`.
-    pub(crate) fn push(&self, job: J, due: Instant) {
+    /// Adds a job that is to be done at `due` by a lane of this side.
+    pub(crate) fn push(&self, job: J, due: Instant, side: Side) {
         {
             let inner = &mut *self.inner.borrow_mut();
             inner.pushed += 1;
-            inner.jobs.push(Reverse(Later { due, order: inner.pushed, job }));
+            inner.jobs[side as usize].push(Reverse(Later { due, order: inner.pushed, job }));
         }
-        if due <= Instant::now() { self.lanes.notify_one() } else { self.pacer.notify_one() }
+        if due <= Instant::now() {
+            self.lanes[side as usize].notify_one();
+        } else {
+            self.pacer.notify_one();
+        }
+    }
+
+    /// Gives up slots that are due since longer than `patience` and that no lane had time for; the
+    /// times at which they were due.
+    pub(crate) fn give_up(&self, patience: Duration) -> impl Iterator<Item = Instant> {
+        let inner = &mut *self.inner.borrow_mut();
+        let (start, from) = (inner.start, inner.taken);
+        let due =
+            start.elapsed().checked_sub(patience).map_or(0, |due| inner.schedule.released(due));
+        inner.taken = due.clamp(from, inner.released.max(from));
+        let schedule = inner.schedule.clone();
+        (from..inner.taken).map(move |slot| start + schedule.due(slot))
     }
 
     /// Releases what is due by now, and says when to come again (`None`: never).
     pub(crate) fn release(&self) -> Option<Instant> {
-        let (wakes, next) = {
+        let (wakes, wakes_apart, next) = {
             let inner = &mut *self.inner.borrow_mut();
             let now = Instant::now();
             let due = inner.schedule.released(now - inner.start).min(inner.slots);
@@ -165,16 +193,19 @@ impl<J> Gate<J> {
             inner.released = inner.released.max(due);
             let slot = (inner.released < inner.slots)
                 .then(|| inner.start + inner.schedule.due(inner.released));
-            let job = inner.jobs.peek().map(|Reverse(job)| job.due);
-            let job_is_due = job.is_some_and(|due| due <= now);
+            let jobs = inner.jobs.each_ref().map(|jobs| jobs.peek().map(|Reverse(job)| job.due));
+            let [is_due, is_due_apart] = jobs.map(|job| job.is_some_and(|due| due <= now));
             // A due job that no lane has taken yet will be seen by the next lane that comes free.
-            let job = job.map(|due| due.max(now + Duration::from_millis(1)));
-            let wakes = slots + u64::from(job_is_due);
-            let next = if inner.is_over() { None } else { slot.into_iter().chain(job).min() };
-            (wakes, next)
+            let jobs =
+                jobs.into_iter().flatten().map(|due| due.max(now + Duration::from_millis(1)));
+            let next = if inner.is_over() { None } else { slot.into_iter().chain(jobs).min() };
+            (slots + u64::from(is_due), is_due_apart, next)
         };
         for _ in 0..wakes.min(1 << 16) {
-            self.lanes.notify_one();
+            self.lanes[Side::Main as usize].notify_one();
+        }
+        if wakes_apart {
+            self.lanes[Side::Apart as usize].notify_one();
         }
         next
     }
@@ -219,9 +250,7 @@ impl<J> Gate<J> {
     pub(crate) fn drop_jobs(&self) -> usize {
         let dropped = {
             let inner = &mut *self.inner.borrow_mut();
-            let dropped = inner.jobs.len();
-            inner.jobs.clear();
-            dropped
+            inner.jobs.iter_mut().map(|jobs| jobs.drain().count()).sum()
         };
         if dropped > 0 {
             self.wake_lanes();
@@ -238,7 +267,9 @@ impl<J> Gate<J> {
     }
 
     fn wake_lanes(&self) {
-        self.lanes.notify_waiters();
+        for lanes in &self.lanes {
+            lanes.notify_waiters();
+        }
     }
 }
 
@@ -250,7 +281,8 @@ impl<J> Inner<J> {
     }
 
     fn is_over(&self) -> bool {
-        self.taken >= self.slots && self.jobs.is_empty() && self.under_way == 0
+        let has_jobs = self.jobs.iter().any(|jobs| !jobs.is_empty());
+        self.taken >= self.slots && !has_jobs && self.under_way == 0
     }
 }
 
@@ -259,11 +291,15 @@ mod tests {
     use super::*;
 
     fn closed(slots: u64) -> Gate<&'static str> {
-        Gate::new(Schedule::new(None, slots, 0, 1), Instant::now())
+        Gate::new(Schedule::closed(slots, 0, 1), Instant::now())
     }
 
     fn take(gate: &Gate<&'static str>) -> String {
-        match gate.next() {
+        take_on(gate, Side::Main)
+    }
+
+    fn take_on(gate: &Gate<&'static str>, side: Side) -> String {
+        match gate.next(side) {
             Next::Work(Work::Slot { number, .. }) => format!("slot {number}"),
             Next::Work(Work::Job(job)) => job.to_owned(),
             Next::Wait => "wait".to_owned(),
@@ -285,8 +321,8 @@ mod tests {
     fn a_job_keeps_the_run_alive_and_waits_for_its_time() {
         let gate = closed(1);
         assert_eq!(take(&gate), "slot 0");
-        gate.push("much later", Instant::now() + Duration::from_secs(3_600));
-        gate.push("now", Instant::now());
+        gate.push("much later", Instant::now() + Duration::from_secs(3_600), Side::Main);
+        gate.push("now", Instant::now(), Side::Main);
         gate.done();
         assert_eq!([take(&gate), take(&gate)], ["now", "wait"]);
         gate.done();
@@ -300,7 +336,7 @@ mod tests {
         let gate = closed(1);
         let due = Instant::now();
         for job in ["a", "b", "c"] {
-            gate.push(job, due);
+            gate.push(job, due, Side::Main);
         }
         assert_eq!([take(&gate), take(&gate), take(&gate)], ["a", "b", "c"]);
         assert_eq!(take(&gate), "slot 0");
@@ -309,17 +345,47 @@ mod tests {
     #[test]
     fn an_open_loop_gives_out_what_is_released_with_its_due_time() {
         let start = Instant::now() - Duration::from_secs(1);
-        let gate: Gate<&str> = Gate::new(Schedule::new(Some(10.0), 1_000, 0, 1), start);
-        assert!(matches!(gate.next(), Next::Wait));
+        let gate: Gate<&str> = Gate::new(Schedule::open(10.0, 1_000, 0, 1), start);
+        assert!(matches!(gate.next(Side::Main), Next::Wait));
         let again = gate.release().expect("more slots come");
         let (released, _) = gate.slots();
         assert!(released >= 11, "slot 0 and one every tenth of a second: {released}");
         assert!(again > start + Duration::from_secs(1));
-        let Next::Work(Work::Slot { number, due }) = gate.next() else { panic!("a slot is due") };
+        let Next::Work(Work::Slot { number, due }) = gate.next(Side::Main) else {
+            panic!("a slot is due")
+        };
         assert_eq!((number, due), (0, start));
         assert_eq!(gate.untaken().len() as u64, released - 1);
         gate.close_slots();
         gate.done();
         assert!(gate.is_over());
+    }
+
+    #[test]
+    fn jobs_that_stand_apart_are_left_to_lanes_of_their_own() {
+        let gate = closed(1);
+        gate.push("pay", Instant::now(), Side::Apart);
+        assert_eq!([take(&gate), take(&gate)], ["slot 0", "wait"]);
+        assert_eq!([take_on(&gate, Side::Apart), take_on(&gate, Side::Apart)], ["pay", "wait"]);
+        gate.done();
+        gate.push("cancel", Instant::now(), Side::Apart);
+        gate.done();
+        assert!(!gate.is_over());
+        assert_eq!(take_on(&gate, Side::Apart), "cancel");
+        gate.done();
+        assert!(gate.is_over());
+    }
+
+    #[test]
+    fn slots_that_nobody_had_time_for_are_given_up() {
+        let start = Instant::now() - Duration::from_secs(1);
+        let gate: Gate<&str> = Gate::new(Schedule::open(10.0, 1_000, 0, 1), start);
+        gate.release();
+        let due: Vec<Instant> = gate.give_up(Duration::from_millis(500)).collect();
+        assert!((6..=7).contains(&due.len()), "those of the first half second: {}", due.len());
+        assert_eq!(due[..2], [start, start + Duration::from_millis(100)]);
+        assert_eq!(gate.give_up(Duration::from_secs(2)).count(), 0);
+        let Next::Work(Work::Slot { number, .. }) = gate.next(Side::Main) else { panic!("a slot") };
+        assert_eq!(number, due.len() as u64);
     }
 }

@@ -11,10 +11,12 @@
 //! | [`target`] | addresses, and the refusal to load a machine that is not this one |
 //! | `attempt` | which buyer, product, key and behaviour attempt number *n* has |
 //! | `schedule` · `gate` · `pacer` | when each slot is due; who takes it; the clock that releases it |
+//! | `retry` | whether and when a request is sent again |
 //! | `lane` · `http` · `binary` | one request in flight: a keep-alive connection, or the engine's protocol |
 //! | `worker` · `errand` | one thread and its lanes; what one lane does with one piece of work |
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
 //! | `tally` · [`report`] · `report_text` | counts and histograms; the report as data and as text |
+//! | `stages` · [`stage_report`] | the same for each stage of a plan that has stages, and over time |
 //! | [`journal`] · `told` | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
 //! | [`credentials`] | bearer tokens |
@@ -24,6 +26,7 @@ pub mod journal;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod stage_report;
 pub mod target;
 
 mod answer;
@@ -36,16 +39,19 @@ mod lane;
 mod pacer;
 mod prepare;
 mod report_text;
+mod retry;
 mod run;
 mod schedule;
+mod stages;
 mod tally;
 mod told;
 mod twin;
 mod worker;
 
 pub use credentials::Credentials;
-pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare};
+pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare, Retrying, Stage};
 pub use progress::Progress;
 pub use report::{Latencies, Report};
 pub use run::{LoadError, run};
+pub use stage_report::{SliceReport, StageReport};
 pub use target::Target;

@@ -68,6 +68,7 @@ pub(crate) async fn pace<J>(
     bounds: Bounds,
     progress: &Progress,
     tally: &RefCell<Tally>,
+    patience: Option<Duration>,
 ) -> io::Result<()> {
     let timer = Timer::new()?;
     let mut seen = 0;
@@ -85,6 +86,9 @@ pub(crate) async fn pace<J>(
         if now >= bounds.slots_until {
             tally.borrow_mut().cut_short(&gate.untaken(), now);
             gate.close_slots();
+        }
+        if let Some(patience) = patience {
+            tally.borrow_mut().gave_up(gate.give_up(patience));
         }
         if gate.slots_are_taken() && now >= *jobs_until.get_or_insert(now + bounds.jobs_for) {
             let dropped = gate.drop_jobs();

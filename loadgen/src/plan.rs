@@ -15,6 +15,9 @@ pub const THREADS_MAX: usize = 256;
 /// The most attempts of one run.
 pub const ATTEMPTS_MAX: u64 = 1 << 40;
 
+/// The longest run.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// When attempts are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -25,6 +28,24 @@ pub enum Pace {
     },
     /// The next attempt as soon as an answer is there.
     Closed,
+}
+
+/// A part of an open loop with a rate of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stage {
+    /// Attempts per second, over all threads.
+    pub rate: f64,
+    /// How long it lasts.
+    pub duration: Duration,
+}
+
+/// How a crowd retries, instead of everybody in the same way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retrying {
+    /// Retries of orders for each attempt: 0.1 lets one be sent again for every ten that are made.
+    pub budget: f64,
+    /// Share of the clients that wait as long as `Retry-After` says; the others only back off.
+    pub honour: f64,
 }
 
 /// When it is enough.
@@ -69,11 +90,19 @@ pub struct Plan {
     pub allow_remote: bool,
     /// When attempts are made.
     pub pace: Pace,
+    /// Stages of an open loop that follow each other. When there are any, they say what `pace` and
+    /// `amount` would, and are reported one by one.
+    pub stages: Vec<Stage>,
+    /// How long an attempt of an open loop waits for a connection to come free before it is given up;
+    /// `None`: for ever.
+    pub patience: Option<Duration>,
     /// When it is enough.
     pub amount: Amount,
     /// Requests in flight at the most, over all threads: HTTP connections, or pipelined requests
     /// of the binary protocol.
     pub concurrency: usize,
+    /// Requests in flight beside those, for payments, cancels and looks only; 0: they share.
+    pub acting_concurrency: usize,
     /// Threads, each with its own runtime and connections.
     pub threads: usize,
     /// Buyers; attempt *n* is made by buyer *n* modulo this.
@@ -96,6 +125,8 @@ pub struct Plan {
     pub follow_queued: Option<FollowQueued>,
     /// Times that an attempt without a clear answer (lost connection, 503) is sent again.
     pub retries: u32,
+    /// How; `None`: everybody backs off and looks at nothing.
+    pub retrying: Option<Retrying>,
     /// Time until an answer is given up.
     pub request_timeout: Duration,
     /// Whether a server that goes away is waited for. Otherwise it ends the run.
@@ -151,8 +182,11 @@ impl Plan {
             target,
             allow_remote: false,
             pace: Pace::Closed,
+            stages: Vec::new(),
+            patience: None,
             amount: Amount::Attempts(1_000),
             concurrency: 64,
+            acting_concurrency: 0,
             threads: 1,
             buyers: 1_000,
             products: vec!["demo".to_owned()],
@@ -164,6 +198,7 @@ impl Plan {
             think_time: Duration::ZERO,
             follow_queued: None,
             retries: 0,
+            retrying: None,
             request_timeout: Duration::from_secs(10),
             tolerate_disconnects: false,
             reconnect_patience: Duration::from_secs(30),
@@ -199,17 +234,17 @@ impl Plan {
 
     fn check_numbers(&self) -> Result<(), PlanError> {
         let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        let is_rate = |rate: f64| rate.is_finite() && (0.001..=1e9).contains(&rate);
+        let is_time = |time: Duration| !time.is_zero() && time <= DURATION_MAX;
         let (is_paced, is_enough) = (
             match self.pace {
-                Pace::Open { rate } => rate.is_finite() && (0.001..=1e9).contains(&rate),
+                Pace::Open { rate } => is_rate(rate),
                 Pace::Closed => true,
-            },
+            } && self.stages.iter().all(|stage| is_rate(stage.rate)),
             match self.amount {
                 Amount::Attempts(attempts) => (1..=ATTEMPTS_MAX).contains(&attempts),
-                Amount::Duration(duration) => {
-                    !duration.is_zero() && duration <= Duration::from_secs(7 * 24 * 3600)
-                }
-            },
+                Amount::Duration(duration) => is_time(duration),
+            } && self.stages.iter().all(|stage| is_time(stage.duration)),
         );
         let rules = [
             (is_paced, "the rate", "0.001 to 1 000 000 000 attempts per second"),
@@ -219,11 +254,17 @@ impl Plan {
                 "the number of connections",
                 "1 to 65 536",
             ),
+            (
+                self.acting_concurrency <= CONCURRENCY_MAX,
+                "the number of connections for payments and cancels",
+                "at most 65 536",
+            ),
             ((1..=THREADS_MAX).contains(&self.threads), "the number of threads", "1 to 256"),
             (self.threads <= self.concurrency, "the number of threads", "at most the connections"),
             ((1..=ATTEMPTS_MAX).contains(&self.buyers), "the number of buyers", "1 to 2^40"),
             (
-                self.concurrency.div_ceil(self.threads.max(1)) <= self.pipeline_max(),
+                (self.concurrency + self.acting_concurrency).div_ceil(self.threads.max(1))
+                    <= self.pipeline_max(),
                 "the number of requests in flight of one thread",
                 "at most 16 384 over the binary protocol",
             ),
@@ -238,6 +279,11 @@ impl Plan {
                 "at most 1 together",
             ),
             (!self.request_timeout.is_zero(), "the request timeout", "more than nothing"),
+            (
+                self.retrying.is_none_or(|how| is_share(how.honour) && is_share(how.budget)),
+                "the budget of retries and the share that honours Retry-After",
+                "0 to 1",
+            ),
             (
                 self.follow_queued.is_none_or(|follow| !follow.every.is_zero()),
                 "the time between looks at a queued order",
@@ -306,6 +352,12 @@ mod tests {
         check("", |_| {});
         check("the rate", |plan| plan.pace = Pace::Open { rate: 0.0 });
         check("the rate", |plan| plan.pace = Pace::Open { rate: f64::NAN });
+        let stage =
+            |rate: f64, seconds: u64| Stage { rate, duration: Duration::from_secs(seconds) };
+        check("", |plan| plan.stages = vec![stage(1.0, 1), stage(5.0, 2)]);
+        check("the rate", |plan| plan.stages = vec![stage(1.0, 1), stage(-1.0, 2)]);
+        check("the amount", |plan| plan.stages = vec![stage(1.0, 0)]);
+        check("Retry-After", |plan| plan.retrying = Some(Retrying { budget: 0.1, honour: 2.0 }));
         check("the amount", |plan| plan.amount = Amount::Attempts(0));
         check("the amount", |plan| plan.amount = Amount::Duration(Duration::ZERO));
         check("connections", |plan| plan.concurrency = 0);

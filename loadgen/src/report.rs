@@ -2,6 +2,7 @@
 
 use crate::answer::Class;
 use crate::plan::{Pace, Plan};
+use crate::stage_report::{self, SliceReport, StageReport};
 use crate::tally::{Tally, histogram};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -77,6 +78,8 @@ pub struct Report {
     pub retries: u64,
     /// Slots of the schedule that were never sent; counted as errors with the time they waited.
     pub unsent: u64,
+    /// Slots that no connection was free for within the plan's patience.
+    pub given_up: u64,
     /// Pairs of answers to one key that do not agree, and other broken promises.
     pub violations: u64,
     /// The first of them in words.
@@ -86,6 +89,10 @@ pub struct Report {
     pub latency: BTreeMap<&'static str, Latencies>,
     /// Time from the actual send to the answer, by class of answer.
     pub service_time: BTreeMap<&'static str, Latencies>,
+    /// What happened stage by stage, when the plan has stages.
+    pub stages: Vec<StageReport>,
+    /// How it went over time, when the plan has stages.
+    pub timeline: Vec<SliceReport>,
     /// How long after their time slots were sent, for whatever reason.
     pub send_delay: Latencies,
     /// How late the timer woke the generator: its own fault.
@@ -160,9 +167,11 @@ impl Report {
         let elapsed_seconds = seconds_to(tally.last_answer);
         let is_excusable = |code: &str| EXCUSABLE.contains(&code);
         let failures = &tally.failures;
+        let (stages, timeline) = stage_report::reports(&plan.stages, tally.stages.as_ref());
         let mut report = Self {
             target: plan.target.to_string(),
             intended_rate: match plan.pace {
+                _ if !plan.stages.is_empty() => None,
                 Pace::Open { rate } => Some(rate),
                 Pace::Closed => None,
             },
@@ -194,10 +203,13 @@ impl Report {
             reconnects: tally.reconnects,
             retries: tally.retries,
             unsent: tally.unsent,
+            given_up: tally.given_up,
             violations: tally.violations,
             violation_samples: tally.samples.clone(),
             latency: by_class(tally, true),
             service_time: by_class(tally, false),
+            stages,
+            timeline,
             send_delay: Latencies::of(&tally.delay),
             lateness: Latencies::of(&tally.lateness),
             warnings: Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::answer::Class;
 use crate::progress::Progress;
+use crate::stages::Stages;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     time.as_micros().min(u128::from(u32::MAX) * 1_000) as u64
 }
 
@@ -55,6 +56,10 @@ pub(crate) struct Tally {
     pub(crate) samples: Vec<String>,
     /// Slots that were never sent, because the run had to end.
     pub(crate) unsent: u64,
+    /// Slots that found no free lane within the plan's patience.
+    pub(crate) given_up: u64,
+    /// By stage, when the plan has stages.
+    pub(crate) stages: Option<Stages>,
     /// Payments, cancels and looks that were never sent.
     pub(crate) jobs_dropped: u64,
     /// How long after their due time the timer woke the worker: the generator's own fault.
@@ -84,6 +89,8 @@ impl Tally {
             violations: 0,
             samples: Vec::new(),
             unsent: 0,
+            given_up: 0,
+            stages: None,
             jobs_dropped: 0,
             lateness: histogram(),
             delay: histogram(),
@@ -132,7 +139,20 @@ impl Tally {
 
     /// A slot that was due at `due` is being sent.
     pub(crate) fn slot_sent(&mut self, due: Instant, sent: Instant) {
+        if let Some(stages) = &mut self.stages {
+            stages.offered(due);
+        }
         record(&mut self.delay, micros(sent.saturating_duration_since(due)));
+    }
+
+    /// These slots found no free lane in time.
+    pub(crate) fn gave_up(&mut self, slots: impl Iterator<Item = Instant>) {
+        for due in slots {
+            self.given_up += 1;
+            if let Some(stages) = &mut self.stages {
+                stages.given_up(due);
+            }
+        }
     }
 
     /// These slots are given up: they waited from their due time until now, and that counts.
@@ -185,9 +205,15 @@ impl Tally {
             (&mut self.reconnects, other.reconnects),
             (&mut self.violations, other.violations),
             (&mut self.unsent, other.unsent),
+            (&mut self.given_up, other.given_up),
             (&mut self.jobs_dropped, other.jobs_dropped),
         ] {
             *mine += theirs;
+        }
+        match (&mut self.stages, &other.stages) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (Some(_), None) => {}
+            (none, theirs) => none.clone_from(theirs),
         }
         let room = SAMPLES_MAX.saturating_sub(self.samples.len());
         self.samples.extend(other.samples.iter().take(room).cloned());

@@ -5,14 +5,16 @@
 
 use crate::binary::BinaryLane;
 use crate::errand::Errands;
-use crate::gate::Gate;
+use crate::gate::{Gate, Side};
 use crate::http::HttpLane;
 use crate::journal::Pen;
 use crate::lane::{Lane, Tokens, Wares};
 use crate::pacer::{self, Bounds};
 use crate::plan::{Amount, Pace, Plan};
 use crate::progress::Progress;
+use crate::retry::Retries;
 use crate::schedule::Schedule;
+use crate::stages::Stages;
 use crate::tally::Tally;
 use crate::target::Target;
 use crate::{attempt::Attempts, plan};
@@ -47,6 +49,7 @@ impl Shared {
     /// Slots of the whole run.
     pub(crate) fn slots(plan: &Plan) -> u64 {
         match (plan.amount, plan.pace) {
+            _ if !plan.stages.is_empty() => Schedule::stages(&plan.stages, 0, 1).owned(),
             (Amount::Attempts(attempts), _) => attempts,
             (Amount::Duration(duration), Pace::Open { rate }) => Schedule::slots_in(rate, duration),
             (Amount::Duration(_), Pace::Closed) => plan::ATTEMPTS_MAX,
@@ -58,6 +61,10 @@ impl Shared {
         let patience =
             if plan.tolerate_disconnects { plan.reconnect_patience } else { Duration::ZERO };
         let slots_until = match (plan.amount, plan.pace) {
+            _ if !plan.stages.is_empty() => {
+                let schedule: Duration = plan.stages.iter().map(|stage| stage.duration).sum();
+                start + schedule + OVERRUN_MAX + patience
+            }
             (Amount::Duration(duration), Pace::Closed) => start + duration,
             (_, Pace::Open { rate }) => {
                 let schedule = Duration::from_secs_f64(Self::slots(plan) as f64 / rate);
@@ -99,16 +106,21 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
     shared.barrier.wait();
     let start = *shared.start.get_or_init(Instant::now);
 
-    let rate = match plan.pace {
-        Pace::Open { rate } => Some(rate),
-        Pace::Closed => None,
+    let slots = Shared::slots(plan);
+    let schedule = match plan.pace {
+        _ if !plan.stages.is_empty() => Schedule::stages(&plan.stages, worker, plan.threads),
+        Pace::Open { rate } => Schedule::open(rate, slots, worker, plan.threads),
+        Pace::Closed => Schedule::closed(slots, worker, plan.threads),
     };
-    let schedule = Schedule::new(rate, Shared::slots(plan), worker, plan.threads);
     let tally = Rc::new(RefCell::new(Tally::new()));
+    if !plan.stages.is_empty() {
+        tally.borrow_mut().stages = Some(Stages::new(&plan.stages, start));
+    }
     let errands = Rc::new(Errands {
         plan: Arc::clone(plan),
         wares: wares(shared),
         gate: Gate::new(schedule, start),
+        retries: Retries::new(plan.retries, plan.retrying),
         tally: Rc::clone(&tally),
         progress: Arc::clone(&shared.progress),
         journal,
@@ -117,15 +129,16 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
 
     let driven: Vec<_> = lanes
         .into_iter()
-        .map(|lane| {
+        .map(|(lane, side)| {
             let (shared, errands) = (Arc::clone(shared), Rc::clone(&errands));
-            tokio::task::spawn_local(async move { drive(lane, &errands, &shared).await })
+            tokio::task::spawn_local(async move { drive(lane, side, &errands, &shared).await })
         })
         .collect();
     let pacer = {
         let (errands, bounds) = (Rc::clone(&errands), shared.bounds(start));
         tokio::task::spawn_local(async move {
-            pacer::pace(&errands.gate, bounds, &errands.progress, &errands.tally).await
+            let Errands { gate, progress, tally, plan, .. } = &*errands;
+            pacer::pace(gate, bounds, progress, tally, plan.patience).await
         })
     };
     for lane in driven {
@@ -161,11 +174,12 @@ fn wares(shared: &Shared) -> Wares {
     }
 }
 
-/// This worker's lanes, connected if the server is there.
-async fn connect_lanes(shared: &Shared, worker: usize) -> Vec<Lane> {
+/// This worker's lanes and what each is for, connected if the server is there.
+async fn connect_lanes(shared: &Shared, worker: usize) -> Vec<(Lane, Side)> {
     let plan = &shared.plan;
-    let count =
-        plan.concurrency / plan.threads + usize::from(worker < plan.concurrency % plan.threads);
+    let share = |all: usize| all / plan.threads + usize::from(worker < all % plan.threads);
+    let (main, apart) = (share(plan.concurrency), share(plan.acting_concurrency));
+    let count = main + apart;
     let mut lanes = Vec::with_capacity(count);
     match &plan.target {
         Target::Http(target) => {
@@ -184,13 +198,14 @@ async fn connect_lanes(shared: &Shared, worker: usize) -> Vec<Lane> {
             lanes.push(Lane::Binary(first));
         }
     }
-    lanes
+    let sides = std::iter::repeat_n(Side::Main, main).chain(std::iter::repeat(Side::Apart));
+    lanes.into_iter().zip(sides).collect()
 }
 
 /// One lane, from the first piece of work to the last.
-async fn drive(mut lane: Lane, errands: &Errands, shared: &Shared) {
+async fn drive(mut lane: Lane, side: Side, errands: &Errands, shared: &Shared) {
     while lane.is_connected() || reconnect(&mut lane, errands, shared).await {
-        let Some(work) = errands.gate.claim().await else { return };
+        let Some(work) = errands.gate.claim(side).await else { return };
         if !lane.is_connected() {
             // It was closed while there was nothing to do; that is no failure of any request.
             if !reconnect(&mut lane, errands, shared).await {

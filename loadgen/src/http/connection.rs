@@ -127,7 +127,7 @@ impl HttpLane {
                     evidence.clear();
                     evidence.extend_from_slice(&response.body);
                 }
-                super::answer_of(response.status, response.is_replayed, &response.body)
+                super::answer_of(&response)
             }
             Err(failure) => Answer::Failed(failure),
         }

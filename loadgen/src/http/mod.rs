@@ -13,8 +13,10 @@ pub(crate) use connection::{HttpLane, HttpOrder};
 use crate::answer::{Answer, Failure};
 use doorbuster_protocol::OrderId;
 use doorbuster_protocol::outcome::OrderStatus;
+use response::Response;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::time::Duration;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,8 +33,10 @@ struct ProblemBody<'a> {
     code: Cow<'a, str>,
 }
 
-/// What a response says. `replayed` is its `Idempotency-Replayed` header.
-fn answer_of(status: u16, replayed: bool, body: &[u8]) -> Answer {
+/// What a response says.
+fn answer_of(response: &Response<'_>) -> Answer {
+    let (status, body) = (response.status, &response.body[..]);
+    let replayed = response.is_replayed;
     if (200..300).contains(&status) {
         let order = serde_json::from_slice::<OrderBody<'_>>(body).ok().and_then(|order| {
             let id: OrderId = order.order_id.parse().ok()?;
@@ -48,8 +52,13 @@ fn answer_of(status: u16, replayed: bool, body: &[u8]) -> Answer {
         Err(_) => Cow::Owned(format!("http-{status}")),
     };
     match status {
-        429 => Answer::Failed(Failure::not_done(code)),
-        503 => Answer::Failed(Failure::busy(code)),
+        429 | 503 => Answer::Failed(Failure {
+            // Some of 503 say that nothing was done, in words.
+            nothing_was_done: status == 429,
+            is_busy: true,
+            retry_after: response.retry_after.map(|seconds| Duration::from_secs(seconds.into())),
+            ..Failure::busy(code)
+        }),
         500.. => Answer::Failed(Failure::broken(code)),
         401 | 403 | 405 | 415 => {
             Answer::Failed(Failure { can_retry: false, ..Failure::not_done(code) })
@@ -83,7 +92,18 @@ mod tests {
     #[test]
     fn responses_say_what_they_mean() {
         fn check(status: u16, replayed: bool, body: &str, want: Class) {
-            let answer = answer_of(status, replayed, body.as_bytes());
+            let answer = answer_of(&Response {
+                status,
+                body: Cow::Borrowed(body.as_bytes()),
+                is_replayed: replayed,
+                retry_after: Some(7),
+                closes: false,
+                length: 0,
+            });
+            if let Answer::Failed(failure) = &answer {
+                let wait = failure.is_busy.then_some(Duration::from_secs(7));
+                assert_eq!(failure.retry_after, wait, "{status}");
+            }
             assert_eq!(answer.class(), want, "{status} {body}: {answer:?}");
         }
         let order = OrderId::new(

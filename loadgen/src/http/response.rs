@@ -18,6 +18,8 @@ pub(crate) struct Response<'a> {
     pub(crate) body: Cow<'a, [u8]>,
     /// It carries `Idempotency-Replayed: true`.
     pub(crate) is_replayed: bool,
+    /// Seconds of its `Retry-After`.
+    pub(crate) retry_after: Option<u32>,
     /// The server will close the connection after it.
     pub(crate) closes: bool,
     /// Bytes of the buffer that it took.
@@ -49,6 +51,7 @@ struct Head {
     status: u16,
     framing: Framing,
     is_replayed: bool,
+    retry_after: Option<u32>,
     closes: bool,
     length: usize,
 }
@@ -92,6 +95,7 @@ fn parse_body<'a>(
             status: head.status,
             body,
             is_replayed: head.is_replayed,
+            retry_after: head.retry_after,
             closes: head.closes || matches!(head.framing, Framing::UntilClose),
             length,
         })),
@@ -105,8 +109,14 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ResponseError> {
     let mut lines = Lines { bytes, at: 0 };
     let Some(status_line) = lines.next()? else { return Ok(None) };
     let status = parse_status_line(status_line)?;
-    let mut head =
-        Head { status, framing: Framing::UntilClose, is_replayed: false, closes: false, length: 0 };
+    let mut head = Head {
+        status,
+        framing: Framing::UntilClose,
+        is_replayed: false,
+        retry_after: None,
+        closes: false,
+        length: 0,
+    };
     let mut is_chunked = false;
     let mut content_length = None;
     loop {
@@ -131,6 +141,9 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ResponseError> {
             head.closes |= value.eq_ignore_ascii_case(b"close");
         } else if name.eq_ignore_ascii_case(b"idempotency-replayed") {
             head.is_replayed = value.eq_ignore_ascii_case(b"true");
+        } else if name.eq_ignore_ascii_case(b"retry-after") {
+            // The other form of it, a date, is as good as none.
+            head.retry_after = parse_decimal(value).and_then(|seconds| seconds.try_into().ok());
         }
     }
     head.framing = match content_length {
@@ -311,8 +324,9 @@ mod tests {
     #[test]
     fn headers_that_matter_are_seen() {
         let text = b"HTTP/1.1 201 Created\r\nConnection: Close\r\nidempotency-replayed: true\r\n\
-                     Content-Length: 0\r\n\r\n";
+                     Retry-After: 17\r\nContent-Length: 0\r\n\r\n";
         let response = parse(text, false).expect("sound").expect("whole");
         assert!(response.closes && response.is_replayed);
+        assert_eq!(response.retry_after, Some(17));
     }
 }
