@@ -141,16 +141,16 @@ impl Partition {
     /// will hand it out.
     pub fn ask(&mut self, request: &Request, to: ReplyTo, at: Moment) -> Option<Outcome> {
         let now = self.now(at.now);
+        // The wall clock, not `now`: a deadline is the asker's, not the log's.
+        if request.deadline.some().is_some_and(|deadline| deadline < at.wall) {
+            return Some(Outcome::DeadlinePassed);
+        }
         let outcome = match &request.ask {
             Ask::Read(Read::Order { order, buyer }) => self.state.order(*order, *buyer),
             Ask::Read(Read::Product { product }) => self.state.product(*product),
             Ask::Command(command) => {
                 if self.draining {
                     return Some(Outcome::Unavailable);
-                }
-                // The wall clock, not `now`: a deadline is the asker's, not the log's.
-                if request.deadline.some().is_some_and(|deadline| deadline < at.wall) {
-                    return Some(Outcome::DeadlinePassed);
                 }
                 match self.execute(command, now) {
                     Some(outcome) => outcome,
@@ -171,12 +171,16 @@ impl Partition {
     fn execute(&mut self, command: &Command, now: Timestamp) -> Option<Outcome> {
         let decision = decide(&self.state, command, now);
         if let Some(event) = decision.event {
-            if self.room.above_high_water && matches!(command, Command::Place(_)) {
+            let is_new_order = matches!(command, Command::Place(_));
+            if self.room.above_high_water && is_new_order {
                 return None;
             }
+            // What is sold can be paid for, and what is held comes back, also after the disk filled.
+            let is_last_room = self.room.disk_full && is_new_order;
+            let kept = if is_last_room { limits::ROOM_KEPT_FROM_NEW_ORDERS } else { 0 };
             let mark = self.open.events.len();
             event.encode(&mut self.open.events);
-            if self.open.events.len() > self.room.batch_bytes {
+            if self.open.events.len() + kept > self.room.batch_bytes {
                 self.open.events.truncate(mark);
                 return None;
             }

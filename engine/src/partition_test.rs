@@ -121,6 +121,39 @@ fn a_log_without_room_refuses_and_nothing_happens() {
 }
 
 #[test]
+fn the_last_room_of_a_full_disk_is_for_what_was_sold_already() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), both(1));
+    partition.ask(&place(1), to(2), both(1));
+    partition.ask(&place(2), to(3), both(1));
+    commit(&mut partition);
+    let orders: Vec<_> = partition.state().orders().map(|order| order.order).collect();
+    let last = limits::ROOM_KEPT_FROM_NEW_ORDERS;
+    partition.set_room(LogRoom { batch_bytes: last, disk_full: true, ..ROOM });
+    assert_eq!(partition.ask(&place(3), to(4), both(1)), Some(Outcome::Overloaded));
+    let pay = request(Command::Confirm { order: orders[0] });
+    assert_eq!(partition.ask(&pay, to(5), both(1)), None);
+    let cancel = request(Command::Cancel { order: orders[1], buyer: None });
+    assert_eq!(partition.ask(&cancel, to(6), both(1)), None);
+    assert_eq!(commit(&mut partition), [5, 6]);
+    // While the disk is not full, as little room as that only means that a file comes to its end.
+    partition.set_room(LogRoom { batch_bytes: last, ..ROOM });
+    assert_eq!(partition.ask(&place(3), to(7), both(1)), None);
+}
+
+#[test]
+fn a_question_whose_time_is_over_is_not_looked_into() {
+    let mut partition = partition();
+    partition.ask(&define(5), to(1), both(1));
+    let late = |request: Request| Request { deadline: at(8), ..request };
+    let (in_time, too_late) = (both(8), Moment { now: at(9), wall: at(9) });
+    assert_eq!(partition.ask(&late(read()), to(2), in_time), None);
+    assert_eq!(partition.ask(&late(read()), to(3), too_late), Some(Outcome::DeadlinePassed));
+    assert_eq!(partition.ask(&late(place(1)), to(4), too_late), Some(Outcome::DeadlinePassed));
+    assert_eq!(partition.state().sequence(), Sequence::new(1));
+}
+
+#[test]
 fn above_the_high_water_mark_only_new_orders_are_refused() {
     let mut partition = partition();
     partition.ask(&define(5), to(1), both(1));

@@ -56,6 +56,10 @@ pub const REQUEST_BODY_MAX: usize = 1 << 20;
 pub const REPLY_BODY_MAX: usize = BATCH_BYTES_MAX + 4_096;
 /// Commands of one connection that have no answer yet. Past it the server stops reading.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 16_384;
+/// Answers of one core that wait for the disk. Past it the server stops reading requests.
+pub const WAITING_PER_CORE_MAX: usize = 1 << 18;
+/// Bytes of a log's room that new orders leave to what finishes orders, when the disk is full.
+pub const ROOM_KEPT_FROM_NEW_ORDERS: usize = 1 << 20;
 /// Bytes waiting to be written to one connection, past which feeds pause.
 pub const CONNECTION_OUTPUT_MAX: usize = 2 << 20;
 /// Connections of one core.
@@ -68,6 +72,8 @@ const _: () = assert!(PARTITIONS_MAX as u32 <= 1 << 12);
 const _: () = assert!(BUYER_BUCKETS as u32 <= 1 << 10);
 const _: () = assert!(EVENT_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < REPLY_BODY_MAX);
+const _: () = assert!(ROOM_KEPT_FROM_NEW_ORDERS < BATCH_BYTES_MAX);
+const _: () = assert!(IN_FLIGHT_PER_CONNECTION_MAX <= WAITING_PER_CORE_MAX);
 const _: () = assert!(COMMANDS_PER_FRAME_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () =
     assert!(COMMANDS_PER_FRAME_MAX * crate::command::RECORD_BYTES_MAX + 8 <= REQUEST_BODY_MAX);

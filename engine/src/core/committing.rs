@@ -94,6 +94,7 @@ impl<H: Host> Core<H> {
             connection.flush();
             connection.relieved.raise();
         }
+        self.relieved.raise();
     }
 
     /// Lets the partition know what the log can take.

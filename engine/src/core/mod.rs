@@ -33,6 +33,7 @@ use doorbuster_protocol::{PartitionId, Timestamp, limits};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tail::Tail;
 
@@ -66,6 +67,8 @@ pub(crate) struct Core<H: Host> {
     metrics: Arc<EngineMetrics>,
     stopper: Stopper,
     draining: Cell<bool>,
+    /// Raised when fewer answers wait for the disk.
+    relieved: Signal,
     /// Raised when the core fails or is told to stop.
     stopped: Signal,
 }
@@ -102,6 +105,7 @@ impl<H: Host> Core<H> {
             metrics: start.metrics,
             stopper: start.stopper,
             draining: Cell::new(false),
+            relieved: Signal::default(),
             stopped: Signal::default(),
         })
     }
@@ -153,6 +157,12 @@ impl<H: Host> Core<H> {
 
     fn owner(&self, partition: PartitionId) -> Option<&Rc<Owned<H::Disk>>> {
         self.partitions.get(partition.index())?.as_ref()
+    }
+
+    /// Whether so many answers wait for the disk that no more requests are read.
+    fn is_crowded(&self) -> bool {
+        let waiting = self.core_metrics().queue_depth.load(Relaxed);
+        waiting >= limits::WAITING_PER_CORE_MAX as u64
     }
 
     fn core_metrics(&self) -> &CoreMetrics {
@@ -216,7 +226,7 @@ impl<H: Host> Core<H> {
 
     fn count_connections(&self) {
         let open = self.connections.len() as u64;
-        self.core_metrics().connections.store(open, std::sync::atomic::Ordering::Relaxed);
+        self.core_metrics().connections.store(open, Relaxed);
     }
 
     /// Takes nothing new, finishes what was taken, says goodbye, seals the logs.

@@ -54,12 +54,15 @@ impl<H: Host> Core<H> {
             while connection.is_congested() && !connection.is_closed() {
                 connection.relieved.wait().await;
             }
+            while self.is_crowded() && !connection.is_closed() {
+                self.relieved.wait().await;
+            }
             let read = match connection.read(&mut buffer).await {
                 Ok(0) | Err(_) => return Ok(()),
                 Ok(read) => read,
             };
             connection.session.borrow_mut().receive(&buffer[..read]);
-            let at = self.moment();
+            let mut at = self.moment();
             loop {
                 match self.step(connection, at, &mut immediate)? {
                     Step::Idle => break,
@@ -67,6 +70,8 @@ impl<H: Host> Core<H> {
                     Step::Full(owned) => {
                         connection.flush();
                         owned.committed.wait().await;
+                        // Deadlines have passed meanwhile.
+                        at = self.moment();
                     }
                     Step::Feed(owned, from) => {
                         let feed = Rc::clone(&self).feed(Rc::clone(connection), owned, from);
