@@ -86,6 +86,14 @@ pub(crate) fn peak_memory_mib(process: u32) -> Option<f64> {
     Some(kibibytes / 1024.0)
 }
 
+/// What a process has resident now, in MiB.
+pub(crate) fn memory_mib(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = resident.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes / 1024.0)
+}
+
 /// Bytes of disk that everything below a path takes.
 pub(crate) fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;

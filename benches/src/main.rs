@@ -12,6 +12,7 @@
 //! | `http` | durable HTTP orders in an open loop, generator and server on the same cores |
 //! | `projector` | rows into Postgres shards, next to a bare COPY in the same rounds |
 //! | `lag` | how far Postgres is behind a sale, and what that costs its orders |
+//! | `overload` | ten times what a server can do, from a crowd that retries |
 //! | `first_start` | from launch on a new directory to ready, and the disk that it takes |
 //! | `pipeline` · `server` · `redis` | the binary client; a child `doorbuster`; a child Redis |
 //! | `shards` · `backlog` · `bare` | Postgres clusters; a log that waits to be drained; the COPY |
@@ -26,6 +27,7 @@ mod first_start;
 mod http;
 mod lag;
 mod machine;
+mod overload;
 mod pipeline;
 mod projector;
 mod redis;
@@ -76,7 +78,9 @@ enum What {
     Lag,
     /// Time and disk of a first start
     FirstStart,
-    /// All of them
+    /// Ten times the capacity, from a crowd that retries. Ends with exit code 1 when a bar is missed
+    Overload(overload::Settings),
+    /// All of them but the overload
     All,
 }
 
@@ -145,9 +149,11 @@ impl Options {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(arguments.what.unwrap_or(What::All), &arguments.options) {
+    let what = arguments.what.unwrap_or(What::All);
+    let is_strict = matches!(what, What::Overload(_));
+    match measure(what, &arguments.options) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if arguments.options.strict => ExitCode::FAILURE,
+        Ok(false) if arguments.options.strict || is_strict => ExitCode::FAILURE,
         Ok(false) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("doorbuster-bench: {error:#}");
@@ -160,6 +166,9 @@ type Measurement = fn(&Options) -> anyhow::Result<Figures>;
 
 /// Runs what was asked for and prints it. Says whether every goal was met.
 fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
+    if let What::Overload(settings) = what {
+        return overload::run(settings, options);
+    }
     let all: [(What, Measurement); 6] = [
         (What::Decisions, decisions::measure),
         (What::Durable, durable::measure),

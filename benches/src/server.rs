@@ -38,7 +38,19 @@ impl Server {
     /// Everything in one process: `doorbuster serve`, on the embedded store. Returns it with its
     /// HTTP address.
     pub(crate) fn serve(program: &Path, scratch: &Path) -> anyhow::Result<(Self, SocketAddr)> {
-        let mut command = Command::new(program);
+        Self::serve_by(Command::new(program), scratch)
+    }
+
+    /// The same on one CPU.
+    pub(crate) fn serve_on(
+        cpu: usize,
+        program: &Path,
+        scratch: &Path,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::serve_by(machine::command_on(cpu, program), scratch)
+    }
+
+    fn serve_by(mut command: Command, scratch: &Path) -> anyhow::Result<(Self, SocketAddr)> {
         command.args(["serve", "--json", "--http", "127.0.0.1:0", "--admin", "off"]);
         let (server, ready) = Self::spawn_serving(command, scratch)?;
         Ok((server, address_in(&ready, "http")?))
@@ -105,8 +117,25 @@ impl Server {
         scratch: &Path,
         engine: SocketAddr,
     ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::edge_by(Command::new(program), scratch, engine)
+    }
+
+    /// The same on one CPU.
+    pub(crate) fn edge_on(
+        cpu: usize,
+        program: &Path,
+        scratch: &Path,
+        engine: SocketAddr,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::edge_by(machine::command_on(cpu, program), scratch, engine)
+    }
+
+    fn edge_by(
+        mut command: Command,
+        scratch: &Path,
+        engine: SocketAddr,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
         let http = free_address()?;
-        let mut command = Command::new(program);
         command.args(["edge", "--edge-threads", "1", "--admin", "off", "--engine"]);
         command.arg(engine.to_string()).arg("--http").arg(http.to_string()).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "edge")?;
@@ -124,6 +153,18 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["project", "--admin", "off", "--engine"]).arg(engine.to_string());
         Self::spawn(command.env(STORE, store).stdout(Stdio::null()), scratch, "projector")
+    }
+
+    /// A projector into the embedded store, on one CPU.
+    pub(crate) fn projector_on(
+        cpu: usize,
+        program: &Path,
+        scratch: &Path,
+        engine: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let mut command = machine::command_on(cpu, program);
+        command.args(["project", "--admin", "off", "--engine"]).arg(engine.to_string());
+        Self::spawn(command.stdout(Stdio::null()), scratch, "projector")
     }
 
     /// The data directory lies below `scratch`, and what the child logs beside it.
