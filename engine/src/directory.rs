@@ -169,6 +169,7 @@ impl DataDirectory {
             making::create(root, superblock)?;
         }
         let superblock = making::read(root)?;
+        making::settle(root)?;
         Ok(Self { path: root.path().to_owned(), superblock, _lock: None })
     }
 
@@ -186,7 +187,11 @@ impl DataDirectory {
     }
 
     fn open_locked(path: &Path, lock: Option<File>) -> Result<Self, DirectoryError> {
-        let superblock = making::read(&StdDisk::new(path))?;
+        let root = StdDisk::new(path);
+        let superblock = making::read(&root)?;
+        if lock.is_some() {
+            making::settle(&root)?;
+        }
         Ok(Self { path: path.to_owned(), superblock, _lock: lock })
     }
 

@@ -7,6 +7,9 @@
 //! 3. Every partition gets its directory and its empty log, each synced.
 //! 4. The superblock gets its name.
 //!
+//! Whoever finds the superblock syncs that name before anything goes on: the start that gave it may
+//! have ended before its own sync did.
+//!
 //! What an earlier attempt left goes first, and durably, before its temporary superblock goes:
 //! partitions without either superblock are a directory that lost it.
 
@@ -121,6 +124,11 @@ async fn write<T: Tree>(root: &T, text: &[u8]) -> io::Result<()> {
     let mut buffer = file.buffer(text.len());
     buffer.as_mut().copy_from_slice(text);
     file.write_durable(buffer, 0).await
+}
+
+/// Makes the superblock's name durable, whoever gave it.
+pub(super) fn settle(root: &impl Tree) -> Result<(), DirectoryError> {
+    run_immediate(root.sync_directory()).map_err(refused("sync", root.path()))
 }
 
 /// Reads the superblock of a data directory that is there.

@@ -2,6 +2,7 @@
 
 use crc32c::crc32c;
 use doorbuster_protocol::routing::PartitionCount;
+use serde_json::Value;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,9 +43,8 @@ impl Superblock {
     }
 
     fn checksum(&self) -> u32 {
-        let facts =
-            format!("{VERSION} {:016x} {} {}", self.directory, self.partitions.get(), self.created);
-        crc32c(facts.as_bytes())
+        let Self { directory, partitions, created } = self;
+        crc32c(format!("{VERSION} {directory:016x} {} {created}", partitions.get()).as_bytes())
     }
 
     /// As the text of `superblock.json`.
@@ -62,30 +62,41 @@ impl Superblock {
     /// From the bytes of `superblock.json`.
     pub(super) fn parse(text: &[u8]) -> Result<Self, SuperblockError> {
         let damaged = |why: &str| SuperblockError::Damaged(why.to_owned());
-        let value: serde_json::Value = serde_json::from_slice(text)
+        let value: Value = serde_json::from_slice(text)
             .map_err(|error| SuperblockError::Damaged(error.to_string()))?;
-        let number = |name: &str| value[name].as_u64();
-        let hex = |name: &str| {
-            let digits = value[name].as_str()?;
-            u64::from_str_radix(digits, 16).ok()
-        };
-        let format = number("format").ok_or_else(|| damaged("it has no format version"))?;
-        if format != u64::from(VERSION) {
-            return Err(SuperblockError::Version(u32::try_from(format).unwrap_or(u32::MAX)));
+        let format = value["format"].as_u64();
+        let format = format.ok_or_else(|| damaged("it has no format version"))?;
+        let facts = Self::facts(&value);
+        let checksum = hex(&value, "checksum");
+        let is_sound = facts.is_ok_and(|facts| checksum == Some(u64::from(facts.checksum())));
+        match (format == u64::from(VERSION), is_sound) {
+            (true, true) => facts.map_err(damaged),
+            (true, false) => {
+                Err(facts
+                    .map_or_else(damaged, |_| damaged("its facts do not match their checksum")))
+            }
+            // The checksum is over the version, too: it says that this one was written here.
+            (false, true) => Err(damaged("its format version does not match its checksum")),
+            (false, false) => {
+                Err(SuperblockError::Version(u32::try_from(format).unwrap_or(u32::MAX)))
+            }
         }
-        let partitions = number("partitions")
-            .and_then(|count| u16::try_from(count).ok())
-            .and_then(PartitionCount::new);
-        let superblock = Self {
-            directory: hex("directory").ok_or_else(|| damaged("it has no directory id"))?,
-            partitions: partitions.ok_or_else(|| damaged("its partitions make no sense"))?,
-            created: number("created").ok_or_else(|| damaged("it has no time of making"))?,
-        };
-        if hex("checksum") != Some(u64::from(superblock.checksum())) {
-            return Err(damaged("its facts do not match their checksum"));
-        }
-        Ok(superblock)
     }
+
+    fn facts(value: &Value) -> Result<Self, &'static str> {
+        let partitions = value["partitions"].as_u64();
+        let partitions = partitions.and_then(|count| u16::try_from(count).ok());
+        let partitions = partitions.and_then(PartitionCount::new);
+        Ok(Self {
+            directory: hex(value, "directory").ok_or("it has no directory id")?,
+            partitions: partitions.ok_or("its partitions make no sense")?,
+            created: value["created"].as_u64().ok_or("it has no time of making")?,
+        })
+    }
+}
+
+fn hex(value: &Value, name: &str) -> Option<u64> {
+    value[name].as_str().and_then(|digits| u64::from_str_radix(digits, 16).ok())
 }
 
 #[cfg(test)]
@@ -120,7 +131,12 @@ mod tests {
             let read = Superblock::parse(changed.as_bytes());
             assert!(matches!(read, Err(SuperblockError::Damaged(_))), "{from}: {read:?}");
         }
-        let newer = text.replace("\"format\": 1", "\"format\": 2");
+        let other = text.replace("\"format\": 1", "\"format\": 2");
+        let read = Superblock::parse(other.as_bytes());
+        assert!(matches!(read, Err(SuperblockError::Damaged(_))), "only the version: {read:?}");
+        // A newer program takes the checksum over its own version.
+        let checksum = format!("{:08x}", superblock().checksum());
+        let newer = other.replace(&checksum, "01234567");
         assert_eq!(Superblock::parse(newer.as_bytes()), Err(SuperblockError::Version(2)));
     }
 }
