@@ -15,12 +15,12 @@ use super::flip::{self, Flip};
 use super::frame::{HEADER_BYTES, Header, Parsed};
 use super::segments::{Named, missing, segment_name};
 use super::window::Window;
-use crate::storage::{BLOCK, Mode, Storage};
+use crate::storage::{BLOCK, Mode, Storage, block_up};
 use doorbuster_protocol::{Epoch, Sequence};
 use std::io;
 use std::path::PathBuf;
 
-/// Bytes of one read. Large, because a replay reads everything once and in order.
+/// Bytes of one read at the most. Large, because a replay reads everything once and in order.
 const READ_BYTES: usize = 1 << 20;
 
 /// What is wrong with the bytes at a frame's place.
@@ -203,7 +203,9 @@ impl<S: Storage> Walk<S> {
     async fn open(&mut self) -> Result<(), LogError> {
         if self.window.is_none() {
             let opened = self.storage.open(&self.segment().name, Mode::Read).await;
-            self.window = Some(Window::new(opened.map_err(|source| self.io(source))?, READ_BYTES));
+            let file = opened.map_err(|source| self.io(source))?;
+            let read_bytes = block_up(self.segment().bytes).clamp(BLOCK, READ_BYTES as u64);
+            self.window = Some(Window::new(file, read_bytes as usize));
         }
         Ok(())
     }

@@ -130,7 +130,9 @@ impl Base<'_> {
             let newest = self.regions.iter().rfind(|region| region.kind == Kind::Snapshot);
             let is_newest = newest.is_some_and(|newest| newest.file == region.file);
             assert_eq!(unreadable.contains(&file), is_newest, "it was taken for a snapshot");
-            counts.count("noticed");
+            let verified = Inspector::of(disk, identity()).verify();
+            self.is_named(region, byte, bit, &verified.expect_err("it is damaged"));
+            counts.count("found, and done without");
         } else if region.kind.is_of_events() {
             // Recovery began behind it. Whoever reads it is told.
             counts.count("found when read");
@@ -185,9 +187,7 @@ pub(crate) fn superblocks() -> Counts {
                 counts.count("harmless");
                 assert_eq!((opened.id(), opened.partitions()), (made.id(), made.partitions()));
             }
-            Err(DirectoryError::Damaged { .. } | DirectoryError::Version { .. }) => {
-                counts.count("refused");
-            }
+            Err(DirectoryError::Damaged { .. }) => counts.count("refused"),
             Err(error) => panic!("bit {bit} of byte {byte}: {error}"),
         }
         disk.flip(name, byte, bit);

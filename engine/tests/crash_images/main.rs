@@ -41,6 +41,7 @@ fn every_crash_image_of_a_log_recovers() {
         assert!(work.full > 0, "work {seed} met a full disk");
         assert!(work.snapshots > 2, "work {seed} made snapshots");
         assert!(work.trimmed > 8, "work {seed} used segments again");
+        assert!(work.in_flight > 0, "work {seed} was killed in the middle of an append");
     }
     let mut counts = Counts::default();
     let mut pass = 0;
@@ -60,6 +61,12 @@ fn every_crash_image_of_a_directory_in_the_making_recovers() {
     let counts = making::images(&work, subsets);
     assert!(counts.of("images of a directory in the making") > 300, "{counts}");
     report("crash images", &counts, begun);
+}
+
+#[test]
+fn every_failing_call_in_the_making_of_a_directory_is_made_up_for() {
+    let begun = Instant::now();
+    report("failing calls", &making::failing_calls(), begun);
 }
 
 #[test]

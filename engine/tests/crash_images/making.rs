@@ -9,7 +9,7 @@ use super::trace::{Op, Player, Remark};
 use super::work::Work;
 use doorbuster_engine::directory::{DataDirectory, DirectoryError, Superblock};
 use doorbuster_engine::log::{Log, LogConfig, LogIdentity};
-use doorbuster_engine::storage::{Fault, MemoryDisk, Survivors, Tree, run_immediate};
+use doorbuster_engine::storage::{Failure, Fault, MemoryDisk, Survivors, Tree, run_immediate};
 use doorbuster_protocol::routing::PartitionCount;
 
 /// Where the data directory goes: into a directory that is new as well.
@@ -59,7 +59,30 @@ pub(crate) fn work() -> Work {
     }
     drop(log);
     let ops = std::mem::take(&mut recorder.trace.borrow_mut().ops);
-    Work { ops, batches, full: 0, snapshots: 0, trimmed: 0 }
+    Work { ops, batches, full: 0, snapshots: 0, trimmed: 0, in_flight: 0 }
+}
+
+/// Each call fails in turn; says how many there were. The next start makes up for it.
+pub(crate) fn failing_calls() -> Counts {
+    let mut counts = Counts::default();
+    let disk = MemoryDisk::new();
+    start(&disk, &superblock(1)).expect("a good disk");
+    let failures = [Failure::Broken, Failure::Full, Failure::Short];
+    for (call, failure) in (1..=disk.calls()).flat_map(|call| failures.map(|it| (call, it))) {
+        counts.count("calls");
+        let disk = MemoryDisk::new();
+        disk.inject(Fault::Call(call, failure));
+        let first = start(&disk, &superblock(1));
+        counts.count(if first.is_ok() { "that did no harm" } else { "that were told" });
+        disk.restart();
+        let what = |error| panic!("{failure:?} in call {call}, restarted: {error}");
+        let second = start(&disk, &superblock(2)).unwrap_or_else(what);
+        assert!(first.is_err() || second.id() == 1, "{failure:?} in call {call}: made twice");
+        disk.crash(call);
+        let third = start(&disk, &superblock(3)).unwrap_or_else(what);
+        assert_eq!(third.id(), second.id(), "{failure:?} in call {call}: made, and lost");
+    }
+    counts
 }
 
 /// Checks images at every call, `subsets` for each sector size.

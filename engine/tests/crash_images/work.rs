@@ -12,7 +12,7 @@ use doorbuster_protocol::Sequence;
 /// Batches of one work.
 const BATCHES: usize = 150;
 /// Batches between two restarts, about.
-const BATCHES_PER_LIFE: usize = 40;
+const BATCHES_PER_LIFE: usize = 16;
 /// Events of the largest batch: three blocks.
 const EVENTS_MAX: u32 = 100;
 
@@ -36,6 +36,8 @@ pub(crate) struct Work {
     pub(crate) full: usize,
     pub(crate) snapshots: usize,
     pub(crate) trimmed: u32,
+    /// Batches that were in flight when their process was killed, and that the next one found.
+    pub(crate) in_flight: usize,
 }
 
 /// Works; the same seed does the same.
@@ -48,7 +50,7 @@ pub(crate) fn work(seed: u64) -> Work {
         recorder: recorder.clone(),
         random: fastrand::Rng::with_seed(seed),
         snapshot: None,
-        done: Work { ops: Vec::new(), batches, full: 0, snapshots: 0, trimmed: 0 },
+        done: Work { ops: Vec::new(), batches, full: 0, snapshots: 0, trimmed: 0, in_flight: 0 },
     };
     let mut next = 0;
     while next < BATCHES {
@@ -81,6 +83,7 @@ impl Worker {
         // One that was in flight when the process was killed may be there, and counts from now on.
         assert!((from..=from + 1).contains(&whole), "{from} batches were acknowledged: {whole}");
         if whole > from {
+            self.done.in_flight += 1;
             self.recorder.remark(Remark::Acknowledged(from));
         }
         let to = to.max(whole);
