@@ -116,6 +116,18 @@ pub(crate) fn regions(disk: &MemoryDisk) -> Vec<Region> {
     regions
 }
 
+/// The first event of the newest frame that stands in any segment, wherever in it.
+pub(crate) fn newest_frame(disk: &MemoryDisk) -> u64 {
+    let entries = run_immediate(disk.list()).expect("a good disk");
+    let segments = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+    let newest = segments.filter_map(|entry| {
+        let content = disk.content(&entry.name);
+        let frames = (0..content.len()).step_by(BLOCK).filter_map(|at| frame(&content[at..]));
+        frames.map(|frame| frame.first).max()
+    });
+    newest.max().unwrap_or(0)
+}
+
 fn segment(file: &str, content: &[u8], first: u64, regions: &mut Vec<Region>) {
     let mut expected = first;
     let mut at = 0;
