@@ -1,8 +1,8 @@
 //! Errors of the disk: the first one is the last thing that a log does, and a full disk is none.
 
 use super::LogError;
-use super::sample::{Batch, Sale, append, fresh, recover};
-use crate::storage::{Fault, MemoryDisk, run_immediate};
+use super::sample::{Batch, Sale, append, config, fresh, recover};
+use crate::storage::{BLOCK, Fault, File as _, MemoryDisk, Storage as _, run_immediate};
 use doorbuster_protocol::Sequence;
 
 /// Appends until something fails; says the last acknowledged event.
@@ -135,6 +135,29 @@ fn a_full_disk_is_refused_softly_and_forgiven() {
     drop(log);
     let (log, _) = recover(&disk).expect("a sound log");
     assert_eq!(log.durable(), last);
+}
+
+/// A crash while a spare is filled leaves one that is short, or empty.
+#[test]
+fn a_spare_that_is_too_short_for_use_is_filled_when_there_is_room_again() {
+    for blocks in [0, 1] {
+        let disk = fresh();
+        let spare = run_immediate(disk.create("7.spare")).expect("a new file");
+        run_immediate(spare.write_at(vec![0; (blocks * BLOCK) as usize], 0)).expect("a good disk");
+        let space = config().segment_bytes + blocks * BLOCK;
+        disk.set_space(Some(space));
+        let (log, _) = recover(&disk).expect("a sound log");
+        let mut sale = Sale::new();
+        let mut batch = sale.restocks(20);
+        while append(&log, &batch).is_ok() {
+            run_immediate(log.prepare()).expect("a full disk is no failure");
+            batch = sale.restocks(20);
+        }
+        assert!(log.wants_room(), "{blocks} blocks: it is known that the disk is full");
+        disk.set_space(None);
+        run_immediate(log.prepare()).expect("a good disk");
+        append(&log, &batch).unwrap_or_else(|error| panic!("{blocks} blocks: {error}"));
+    }
 }
 
 #[test]

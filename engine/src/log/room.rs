@@ -108,8 +108,7 @@ impl<S: Storage> Log<S> {
         if self.next.borrow().is_some() || !(is_due || self.is_full.get()) {
             return Ok(());
         }
-        let spare = self.spares.borrow_mut().pop();
-        let (spare, is_used) = match spare {
+        let (spare, is_used) = match self.largest_spare() {
             Some(spare) => (spare, true),
             // A full disk has no room for a new file: only for one that is there.
             None if !is_due => return Ok(()),
@@ -133,10 +132,15 @@ impl<S: Storage> Log<S> {
             false => filled,
             true => match self.fill(&name, filled, wanted).await? {
                 Filled::Done => wanted,
-                Filled::NoSpace if is_used => filled,
+                // Nobody fills it further before it is the current one: it has to take any event.
+                Filled::NoSpace if is_used && filled >= AHEAD_BYTES_MIN.min(wanted) => filled,
                 Filled::NoSpace => {
                     self.is_full.set(true);
-                    return self.discard(&name).await;
+                    if !is_used {
+                        return self.discard(&name).await;
+                    }
+                    self.spares.borrow_mut().push(Spare { number: spare.number, bytes: filled });
+                    return Ok(());
                 }
             },
         };
@@ -158,6 +162,13 @@ impl<S: Storage> Log<S> {
             self.is_full.set(false);
         }
         Ok(())
+    }
+
+    /// Takes the spare that needs the least to be filled.
+    fn largest_spare(&self) -> Option<Spare> {
+        let mut spares = self.spares.borrow_mut();
+        let largest = (0..spares.len()).max_by_key(|index| spares[*index].bytes)?;
+        Some(spares.remove(largest))
     }
 
     /// Removes a file that could not be filled, so that its space is not lost.
