@@ -38,7 +38,7 @@ pub struct EdgeConfig {
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,
     /// How long a new order, or a request without a token, may wait for its turn when more come
-    /// than can be served, at most half of `order_timeout`; then it is answered `overloaded`. `None`:
+    /// than can be served, at most three quarters of `order_timeout`; then it is answered `overloaded`. `None`:
     /// they need no turn.
     pub order_wait_max: Option<Duration>,
     /// Requests of one thread that one core has not answered; past it `overloaded`. One in eight is
@@ -86,7 +86,7 @@ impl EdgeConfig {
             anonymous_rate_limit: None,
             bad_token_rate_limit: None,
             order_timeout: Duration::from_secs(2),
-            order_wait_max: Some(Duration::from_secs(1)),
+            order_wait_max: Some(Duration::from_millis(1_500)),
             in_flight_per_core_max: 8_192,
             connections_per_thread_max: 16_384,
             connections_per_address: AddressLimit::Auto,
@@ -105,7 +105,7 @@ impl EdgeConfig {
 impl EdgeConfig {
     /// How long a turn is waited for: what is left of a request's time then is for the engine.
     pub(crate) fn turn_wait_max(&self) -> Option<Duration> {
-        self.order_wait_max.map(|wait| wait.min(self.order_timeout / 2))
+        self.order_wait_max.map(|wait| wait.min(self.order_timeout * 3 / 4))
     }
 
     /// Requests in flight to one core that are kept for what is no new order.

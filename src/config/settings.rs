@@ -268,9 +268,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "order-wait",
         value: "TIME|off",
-        default: "1s",
+        default: "1500ms",
         about: "How long a new order may wait for its turn when more come than can be served, at \
-                most half of `order-timeout`; then it is answered 503 `overloaded`. off: orders \
+                most three quarters of `order-timeout`; then it is answered 503 `overloaded`. off: orders \
                 take no turns",
         roles: &[Serve, Edge],
         ..NONE

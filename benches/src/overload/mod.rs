@@ -34,8 +34,6 @@ const PAY: f64 = 0.2;
 const CANCEL: f64 = 0.1;
 /// How long an attempt waits for one of its client's connections.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Connections with which capacity is measured.
-const CLOSED_CONNECTIONS: usize = 128;
 /// How long capacity is measured, and how long before that nothing counts.
 const CAPACITY_SECONDS: u64 = 8;
 const WARM_UP_SECONDS: u64 = 4;
@@ -83,6 +81,14 @@ impl Settings {
         })
     }
 
+    /// With how many connections capacity is measured: as many as it takes to be at its best.
+    fn closed_connections(short: Short) -> usize {
+        match short {
+            Short::Engine => 512,
+            Short::Server => 256,
+        }
+    }
+
     fn connections(self, short: Short) -> usize {
         let default = match short {
             Short::Engine => 6_000,
@@ -126,7 +132,7 @@ fn run_one(
     let scratch = options.scratch()?;
     let program = options.program()?;
     let scene = Scene::open(short, settings.cpu(short), seats, &program, scratch.path())?;
-    let before = capacity(&scene, true)?;
+    let before = capacity(&scene, short, true)?;
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let stages = vec![
         Stage { rate: 0.8 * before, duration: seconds(10) },
@@ -144,7 +150,7 @@ fn run_one(
     plan.retries = 4;
     plan.retrying = Some(Retrying { budget: 0.1, honour: 0.5 });
     let (report, memory) = watched(&scene, plan)?;
-    let after = capacity(&scene, false)?;
+    let after = capacity(&scene, short, false)?;
     let data = scratch.path();
     scene.close()?;
     // Nothing that was acknowledged is lost, nothing is sold twice, and the store has it all.
@@ -164,9 +170,9 @@ fn crowd(scene: &Scene) -> anyhow::Result<Plan> {
 }
 
 /// Accepted orders per second, payments and cancels beside them.
-fn capacity(scene: &Scene, is_first: bool) -> anyhow::Result<f64> {
+fn capacity(scene: &Scene, short: Short, is_first: bool) -> anyhow::Result<f64> {
     let mut plan = crowd(scene)?;
-    plan.concurrency = CLOSED_CONNECTIONS;
+    plan.concurrency = Settings::closed_connections(short);
     plan.acting_concurrency = ACTING_CONNECTIONS;
     plan.prepare = is_first.then_some(Prepare {
         stock: 500_000_000,

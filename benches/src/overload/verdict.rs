@@ -14,9 +14,16 @@ const ACTS_MIN: f64 = 0.999;
 const RECOVERY_SECONDS_MAX: f64 = 5.0;
 /// What a refusal may be called: 429 and 503.
 const REFUSALS: [&str; 4] = ["rate-limited", "overloaded", "unavailable", "timeout"];
-/// Bytes that an accepted order may keep in the engine, and what else memory may move, in MiB.
+/// Bytes that an accepted order may keep in the engine.
 const ORDER_BYTES_MAX: f64 = 256.0;
-const MEMORY_SLACK_MIB: f64 = 64.0;
+/// Bytes that a connection of the crowd may keep while a request of it waits.
+const CONNECTION_BYTES_MAX: f64 = 32.0 * 1_024.0;
+/// What else memory may move when the overload begins, and while it lasts, in MiB.
+const MEMORY_STEP_MIB: f64 = 64.0;
+const MEMORY_DRIFT_MIB: f64 = 16.0;
+/// The part of an overload after which all that it takes was taken.
+const SETTLED_AFTER: f64 = 1.0 / 3.0;
+const MIB: f64 = 1_048_576.0;
 /// Latency is back when the p95 of a second is at most so many times that of the calm stage, or this.
 const BACK_TIMES: f64 = 1.5;
 const BACK_US: u64 = 50_000;
@@ -74,11 +81,17 @@ impl Found {
             share >= ACTS_MIN && acts > 0,
             format!("{:.3} % of {acts} payments and cancels at their first try", share * 100.0),
         );
-        let (grown, sold) = (self.memory_grown_mib(), self.memory_of_orders_mib());
+        let (step, step_max) = self.memory_step_mib();
         bar(
-            grown <= sold + MEMORY_SLACK_MIB,
+            step <= step_max,
+            format!("memory rose by {step:.0} MiB with the overload, at most {step_max:.0} MiB"),
+        );
+        let (drift, drift_max) = self.memory_drift_mib();
+        bar(
+            drift <= drift_max,
             format!(
-                "memory grew by {grown:.0} MiB, of which the accepted orders may keep {sold:.0} MiB"
+                "memory rose by {drift:.0} MiB from a third of the overload to its end, at most \
+                 {drift_max:.0} MiB with what was sold"
             ),
         );
         let recovery = self.recovery_seconds();
@@ -105,19 +118,34 @@ impl Found {
             .collect()
     }
 
-    /// From the end of the calm stage to the end of the overload.
-    fn memory_grown_mib(&self) -> f64 {
-        let [calm, overload, _] = self.stages();
-        let at = |seconds: f64| {
-            let before = self.memory.iter().take_while(|sample| sample.at_seconds <= seconds);
-            before.last().map_or(0.0, |sample| sample.mib)
-        };
-        at(calm.seconds + overload.seconds) - at(calm.seconds)
+    fn memory_at(&self, seconds: f64) -> f64 {
+        let before = self.memory.iter().take_while(|sample| sample.at_seconds <= seconds);
+        before.last().map_or(0.0, |sample| sample.mib)
     }
 
-    fn memory_of_orders_mib(&self) -> f64 {
+    /// From the end of the calm stage until the overload has taken what it takes; and the most that
+    /// it may.
+    fn memory_step_mib(&self) -> (f64, f64) {
+        let [calm, overload, _] = self.stages();
+        let settled = calm.seconds + overload.seconds * SETTLED_AFTER;
+        let connections = self.settings.connections(self.short) as f64;
+        let kept = self.sold_mib(SETTLED_AFTER) + connections * CONNECTION_BYTES_MAX / MIB;
+        (self.memory_at(settled) - self.memory_at(calm.seconds), kept + MEMORY_STEP_MIB)
+    }
+
+    /// From then to the end of the overload.
+    fn memory_drift_mib(&self) -> (f64, f64) {
+        let [calm, overload, _] = self.stages();
+        let settled = calm.seconds + overload.seconds * SETTLED_AFTER;
+        let end = calm.seconds + overload.seconds;
+        let most = self.sold_mib(1.0 - SETTLED_AFTER) + MEMORY_DRIFT_MIB;
+        (self.memory_at(end) - self.memory_at(settled), most)
+    }
+
+    /// What the orders that were accepted in a part of the overload may keep.
+    fn sold_mib(&self, part: f64) -> f64 {
         let [_, overload, _] = self.stages();
-        overload.accepted as f64 * ORDER_BYTES_MAX / f64::from(1 << 20)
+        overload.accepted as f64 * part * ORDER_BYTES_MAX / MIB
     }
 
     /// Seconds from the end of the overload until orders are as quick as before it, and stay so.

@@ -10,10 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Over how long it is judged.
+/// Over how long it is measured.
 const WINDOW: Duration = Duration::from_millis(100);
 /// The share of that time from which on there is none to spare.
 const SHARE_MAX: f64 = 0.8;
+/// How long a thread that had none is not believed to have some: whatever is done in a single
+/// quiet window, for all who wait, would take the time of those who are served.
+const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 
 /// The watch over the thread that made it.
 #[derive(Debug)]
@@ -22,7 +25,8 @@ pub(super) struct Busy {
     schedstat: Option<File>,
     since: Instant,
     wanted_before: Duration,
-    is_busy: bool,
+    /// When it last had no time to spare.
+    busy_at: Option<Instant>,
 }
 
 impl Busy {
@@ -34,25 +38,26 @@ impl Busy {
         }
         let schedstat = schedstat.ok();
         let wanted_before = wanted(schedstat.as_ref());
-        Self { schedstat, since: now, wanted_before, is_busy: false }
+        Self { schedstat, since: now, wanted_before, busy_at: None }
     }
 
-    /// Begins anew: what was before says nothing about now.
+    /// Measures anew from now on.
     pub(super) fn begin(&mut self, now: Instant) {
         (self.since, self.wanted_before) = (now, wanted(self.schedstat.as_ref()));
-        self.is_busy = false;
     }
 
-    /// Whether there was time to spare of late.
+    /// Whether there was no time to spare of late.
     pub(super) fn is_busy(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.since);
         if passed >= WINDOW {
             let wanted = wanted(self.schedstat.as_ref());
             let busy = wanted.saturating_sub(self.wanted_before);
             (self.since, self.wanted_before) = (now, wanted);
-            self.is_busy = busy >= passed.mul_f64(SHARE_MAX);
+            if busy >= passed.mul_f64(SHARE_MAX) {
+                self.busy_at = Some(now);
+            }
         }
-        self.is_busy
+        self.busy_at.is_some_and(|at| now.saturating_duration_since(at) < BELIEVED_AFTER)
     }
 }
 
@@ -75,10 +80,13 @@ mod tests {
         assert!(busy.schedstat.is_some(), "this kernel tells");
         while busy.since.elapsed() < 2 * WINDOW {}
         assert!(busy.is_busy(Instant::now()));
+        // A quiet window right after it says little.
+        let mut now = Instant::now();
+        busy.begin(now);
+        assert!(busy.is_busy(now + WINDOW));
         // However slow the machine is: waking up takes a small part of this.
         std::thread::sleep(20 * WINDOW);
-        assert!(!busy.is_busy(Instant::now()));
-        busy.begin(Instant::now());
-        assert!(!busy.is_busy(Instant::now()), "nothing is known yet");
+        now = Instant::now();
+        assert!(!busy.is_busy(now.max(busy.busy_at.expect("it was") + BELIEVED_AFTER)));
     }
 }

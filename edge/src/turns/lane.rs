@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// While this thread has no time to spare, one is sent away for so many that had a turn. To refuse
-/// costs about a sixth of what an order costs: this takes less than a twentieth of the time.
-const TURNS_PER_REFUSAL: usize = 4;
+/// costs up to 40 % of what an order costs: this takes a fortieth of the time at the most.
+const TURNS_PER_REFUSAL: usize = 16;
 /// Turns that are remembered for that.
 const TURNS_REMEMBERED_MAX: usize = 4_096;
 

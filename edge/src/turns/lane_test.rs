@@ -130,7 +130,8 @@ fn a_busy_thread_tells_no_more_than_its_turns_pay_for_until_nobody_may_wait_long
     world.run(300, 12, 8, false);
     let sent_away = world.sent_away.len();
     world.run(1_000, 12, 8, false);
-    // 4 in each step get no turn. 2 are told at once for 8 that had one, the others wait to the end.
+    // 4 in each step get no turn. One in two steps is told early, for 16 that had one; the others wait
+    // to the end.
     let refused = &world.sent_away[sent_away..];
     assert!((3_900..=4_100).contains(&refused.len()), "{}", refused.len());
     assert!(refused.iter().all(|waited| *waited <= MOST + STEP));

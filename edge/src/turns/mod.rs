@@ -6,9 +6,9 @@
 //! it waits in a `line`. While the line moves, it moves in order. When it stands, turns go to
 //! whoever came last, and those whose wait has become hopeless are answered `503` (`lane`).
 //!
-//! **A refusal is not free.** To read a request and write a refusal takes about a sixth of what an
-//! order takes, so a thread that refused everybody at once would be busy with nothing else at six
-//! times its capacity. A thread without time to spare therefore lets the hopeless wait, up to
+//! **A refusal is not free.** To read a request and write a refusal takes 20 to 40 % of what
+//! an order takes, so a thread that refused everybody at once would be busy with nothing else at three
+//! to five times its capacity. A thread without time to spare therefore lets the hopeless wait, up to
 //! [`EdgeConfig::order_wait_max`](crate::EdgeConfig): each connection then asks about once in that
 //! time, whether its client honours `Retry-After` or not, and a connection that waits costs nothing.
 //!
@@ -39,9 +39,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long the quickest order of a while may be in progress before fewer are let in.
-const ORDER_GOAL: Duration = Duration::from_millis(10);
+const ORDER_GOAL: Duration = Duration::from_millis(25);
 /// The same for requests without a token.
-const ANONYMOUS_GOAL: Duration = Duration::from_millis(5);
+const ANONYMOUS_GOAL: Duration = Duration::from_millis(10);
 /// How often the lines are looked at while somebody waits.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// `Retry-After` of those who are sent away: spread, so that they do not come back all at once.
