@@ -1,7 +1,7 @@
 //! A full disk: orders are answered 503, none is acknowledged that is not on disk, and when there
 //! is room again the sale goes on by itself.
 //!
-//! It needs a small file system of its own, so it runs as root only, and says so otherwise.
+//! It needs a small file system of its own, so it runs as root only, and is skipped otherwise.
 
 mod support;
 

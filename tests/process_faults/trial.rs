@@ -7,13 +7,13 @@ use crate::shop::Shop;
 use crate::support::http::Client;
 use crate::support::load::Load;
 use crate::support::stored::Stored;
-use crate::support::{run_well, token, token_secret, wait_until};
+use crate::support::{is_alive, run_well, skip, token, token_secret, wait_until};
 use crate::witness::{PRODUCT, Testimony, Witness};
 use doorbuster_loadgen::journal::Entry;
 use doorbuster_loadgen::{Credentials, Pace, Plan};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ const FEW: (&str, u32) = ("few", 200);
 const MANY: (&str, u32) = (PRODUCT, 100_000_000);
 /// Orders that are asked for again with their key at the end.
 const KEYS_TRIED: usize = 200;
+
+/// What the names of runs' directories begin with; the process id of the test follows.
+const PREFIX: &str = "doorbuster-trial-";
 
 /// Whether the long forms are asked for.
 pub(crate) fn is_long() -> bool {
@@ -75,8 +78,19 @@ impl Trial {
 
     fn within(scenario: &'static str, parent: &Path) -> Self {
         eprintln!("=== {scenario}");
+        // A killed run leaves its directory; in memory nobody else would ever remove it.
+        for entry in fs::read_dir(parent).expect("a directory").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner =
+                name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
+            if owner.is_some_and(|pid| !is_alive(pid)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let home = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
         Self {
-            home: tempfile::tempdir_in(parent).expect("a directory"),
+            home: home.expect("a directory"),
             scenario,
             faults: 0,
             load: String::new(),
@@ -94,7 +108,7 @@ impl Trial {
     pub(crate) fn needs<T>(&mut self, needed: Result<T, String>) -> Option<T> {
         needed
             .map_err(|why| {
-                eprintln!("SKIPPED {}: {why}", self.scenario);
+                skip(&why);
                 self.skipped = Some(why);
             })
             .ok()

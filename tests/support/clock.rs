@@ -3,6 +3,7 @@
 //! What counts seconds since the start (`CLOCK_MONOTONIC`) goes on as it is, as on a machine whose
 //! clock somebody sets.
 
+use super::is_alive;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,7 @@ impl Clock {
             .ok_or("libfaketime is not installed (Debian: apt-get install libfaketime)")?;
         let clock = Self { library, file: file.to_owned() };
         clock.set(0);
+        forget_the_dead();
         Ok(clock)
     }
 
@@ -47,5 +49,24 @@ impl Clock {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .env("DONT_FAKE_MONOTONIC", "1")
             .env("NO_FAKE_STAT", "1");
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        forget_the_dead();
+    }
+}
+
+/// libfaketime keeps a few bytes of shared memory for each process, named after its id, and removes
+/// them only when the process ends by itself.
+fn forget_the_dead() {
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid =
+            ["faketime_shm_", "sem.faketime_sem_"].iter().find_map(|it| name.strip_prefix(it));
+        if pid.and_then(|pid| pid.parse().ok()).is_some_and(|pid| !is_alive(pid)) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

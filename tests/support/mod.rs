@@ -18,7 +18,8 @@ pub mod stored;
 pub mod written_log;
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
@@ -90,9 +91,31 @@ pub fn is_alive(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// What a test needs of the machine; `None`, and the reason said, when it has to be skipped.
+/// What a test needs of the machine; `None` when it has to be skipped, see [`skip`].
 pub fn or_skip<T>(needed: Result<T, String>) -> Option<T> {
-    needed.map_err(|why| eprintln!("SKIPPED: {why}")).ok()
+    needed.map_err(|why| skip(&why)).ok()
+}
+
+/// Says that this test, or a part of it, does not run here, and why.
+///
+/// A run that passes would not show it, so it is also added to the file that `DOORBUSTER_SKIPPED`
+/// names, which `scripts/test` prints at its end. Root can have all that is needed: for root it is a
+/// failure, but with `DOORBUSTER_MAY_SKIP=1`.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    eprintln!("SKIPPED {test}: {why}");
+    if let Some(file) = std::env::var_os("DOORBUSTER_SKIPPED") {
+        let file = OpenOptions::new().create(true).append(true).open(file);
+        let line = format!("{test}: {why}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list can be written");
+    }
+    let may_skip = std::env::var("DOORBUSTER_MAY_SKIP").is_ok_and(|value| value == "1");
+    assert!(
+        may_skip || !rustix::process::geteuid().is_root(),
+        "this test cannot run here: {why}. Root can have all that it needs: give it that, or let it \
+         be skipped with DOORBUSTER_MAY_SKIP=1"
+    );
 }
 
 /// A running `doorbuster serve`.
