@@ -5,6 +5,7 @@
 mod sale;
 
 use doorbuster_history::answer::{Answer, Refusal};
+use doorbuster_history::operation::{Ask, Change};
 use doorbuster_history::verdict::Looked;
 use std::collections::BTreeMap;
 
@@ -73,4 +74,18 @@ fn sales_that_keep_their_promises_are_clean() {
         let times = refusals.get(refusal).copied().unwrap_or(0);
         assert!(times >= 5, "{times} times {refusal}");
     }
+}
+
+/// The clocks alone would let the second restock have made the first event, too.
+#[test]
+fn what_an_answer_shows_tells_between_events_that_look_the_same() {
+    let product = sale::product(sale::story::LAMP);
+    let mut story = sale::story::Story::of_lamps(60, |_| {});
+    story.wait(1);
+    story.ask_unheard(Ask::Restock { product, units: 2 });
+    let change = Change { stock: Some(60), ..Change::default() };
+    story.ask(Ask::Define { product, change });
+    story.ask(Ask::Restock { product, units: 2 });
+    let verdict = doorbuster_history::check(&story.history(), &sale::allowance());
+    assert!(verdict.is_clean(), "{verdict}");
 }

@@ -92,7 +92,7 @@ impl Story {
         made.expect("there is an order")
     }
 
-    fn history(self) -> History {
+    pub fn history(self) -> History {
         let rows = Some(self.engine.rows());
         History { operations: self.operations, events: self.engine.events, rows }
     }

@@ -1,9 +1,9 @@
 //! Finds the events of what administrators did and were told.
 //!
 //! An answer shows the product as it was after the event, but does not name the event. Mostly one
-//! event alone fits. Where several fit that add or take units (the same units twice, with the same
-//! result), each is given to the operation that has to have one soonest, which finds a way whenever
-//! there is one.
+//! event alone fits; and what is certain tells more about when the rest took place. Where several
+//! still fit that add or take units (the same units twice, with the same result), each is given to
+//! the operation that has to have one soonest, which finds a way whenever there is one.
 //!
 //! Terms that are set to what they are make no event. So where two operations could have made an
 //! event, or one could whose fate is unknown, the other may have found it done: then none of them is
@@ -16,7 +16,19 @@ use crate::books::product::ProductBook;
 use crate::books::{Administration, Edition};
 use crate::ids::{Position, ProductId};
 use crate::operation::{Ask, Operation};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// How often what is certain is looked for anew; mostly twice is enough.
+const PASSES_MAX: usize = 8;
+
+/// Which events are given to operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Those whose operation can have made no other.
+    Certain,
+    /// All that are left.
+    Rest,
+}
 
 /// An operation that wants an event, and when that can be.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +41,51 @@ struct Wish {
 type Wishes = HashMap<(Administration, ProductSeen), Vec<Wish>>;
 
 pub(super) fn pin(case: Case<'_>, pins: &mut Pins) {
+    let rivals = unknown_definitions(case);
+    let mut claimed = HashSet::new();
+    for _ in 0..PASSES_MAX {
+        let before = claimed.len();
+        pin_some(case, pins, &mut claimed, &rivals, Pass::Certain);
+        if claimed.len() == before {
+            break;
+        }
+    }
+    pin_some(case, pins, &mut claimed, &rivals, Pass::Rest);
+}
+
+fn pin_some(
+    case: Case<'_>,
+    pins: &mut Pins,
+    claimed: &mut HashSet<Position>,
+    rivals: &HashMap<ProductId, Vec<&Operation>>,
+    pass: Pass,
+) {
+    for (product, mut wishes) in wishes(case, pins) {
+        let Some(book) = case.books.product(product) else { continue };
+        let rivals = rivals.get(&product).map_or(&[][..], Vec::as_slice);
+        for number in 0..book.editions.len() {
+            let (partition, sequence) = (book.first.partition, book.editions[number].sequence);
+            let position = Position { partition, sequence };
+            if claimed.contains(&position) {
+                continue;
+            }
+            if let Some(index) = claim(case, book, number, &mut wishes, rivals, pass) {
+                pins[index] = Some(position);
+                claimed.insert(position);
+            }
+        }
+    }
+}
+
+/// What operations want that have no event yet.
+fn wishes(case: Case<'_>, pins: &Pins) -> BTreeMap<ProductId, Wishes> {
     let (floors, ceilings) = (Floors::of_pins(case, pins), Ceilings::of_pins(case, pins));
     let mut wishes: BTreeMap<ProductId, Wishes> = BTreeMap::new();
     for (index, operation) in case.operations.iter().enumerate() {
         let Answer::Product(seen) = &operation.answer else { continue };
         let Some(what) = administration_of(&operation.ask) else { continue };
         let Some(book) = case.books.product(seen.product) else { continue };
-        if operation.ask.product() != Some(seen.product) {
+        if operation.ask.product() != Some(seen.product) || pins[index].is_some() {
             continue;
         }
         let partition = book.first.partition;
@@ -43,17 +93,7 @@ pub(super) fn pin(case: Case<'_>, pins: &mut Pins) {
         let wishes = wishes.entry(seen.product).or_default();
         wishes.entry((what, **seen)).or_default().push(Wish { index, window });
     }
-    let rivals = unknown_definitions(case);
-    for (product, mut wishes) in wishes {
-        let Some(book) = case.books.product(product) else { continue };
-        let rivals = rivals.get(&product).map_or(&[][..], Vec::as_slice);
-        for number in 0..book.editions.len() {
-            if let Some(index) = claim(case, book, number, &mut wishes, rivals) {
-                let (partition, sequence) = (book.first.partition, book.editions[number].sequence);
-                pins[index] = Some(Position { partition, sequence });
-            }
-        }
-    }
+    wishes
 }
 
 /// Operations of unknown fate that set terms or states, by product.
@@ -76,18 +116,22 @@ fn claim(
     number: usize,
     wishes: &mut Wishes,
     rivals: &[&Operation],
+    pass: Pass,
 ) -> Option<usize> {
     let edition = &book.editions[number];
-    let level = book.level_at(edition.sequence).map(|index| &book.levels[index])?;
-    let wishes = wishes.get_mut(&(edition.by, book.seen(level)?))?;
+    let shown = (edition.by, seen_at(book, number)?);
+    let wishes = wishes.get_mut(&shown)?;
     let partition = case.books.partitions.get(&book.first.partition)?;
     let at_us = partition.at_us(edition.sequence);
-    let fits = |wish: &Wish| {
-        (wish.window.first + 1..=wish.window.last).contains(&edition.sequence)
-            && (wish.window.earliest_us..=wish.window.latest_us).contains(&at_us)
+    let fits = |wish: &Wish, number: usize| {
+        let sequence = book.editions[number].sequence;
+        (wish.window.first + 1..=wish.window.last).contains(&sequence)
+            && (wish.window.earliest_us..=wish.window.latest_us)
+                .contains(&partition.at_us(sequence))
             && would_do(book, number, &case.operations[wish.index].ask)
     };
-    let mut fitting: Vec<usize> = (0..wishes.len()).filter(|index| fits(&wishes[*index])).collect();
+    let mut fitting: Vec<usize> =
+        (0..wishes.len()).filter(|index| fits(&wishes[*index], number)).collect();
     let may_find_it_done = matches!(edition.by, Administration::Defined | Administration::StateSet);
     if may_find_it_done {
         let latest_us = at_us.saturating_add(case.allowance.engine_skew_us);
@@ -98,7 +142,24 @@ fn claim(
         }
     }
     fitting.sort_by_key(|index| wishes[*index].window.last);
-    fitting.first().map(|index| wishes.remove(*index).index)
+    let first = *fitting.first()?;
+    if pass == Pass::Certain {
+        let wish = wishes[first];
+        let from = book.editions.partition_point(|other| other.sequence <= wish.window.first);
+        let within = (from..book.editions.len())
+            .take_while(|other| book.editions[*other].sequence <= wish.window.last);
+        let mut others = within.filter(|other| *other != number && fits(&wish, *other));
+        if fitting.len() > 1 || others.any(|other| seen_at(book, other) == Some(shown.1)) {
+            return None;
+        }
+    }
+    Some(wishes.remove(first).index)
+}
+
+/// The product as it was shown after an edition.
+fn seen_at(book: &ProductBook, number: usize) -> Option<ProductSeen> {
+    let level = book.level_at(book.editions[number].sequence)?;
+    book.seen(&book.levels[level])
 }
 
 /// What an operation of an administrator would have done to the product.
