@@ -38,8 +38,8 @@ pub struct EdgeConfig {
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,
     /// How long a new order, or a request without a token, may wait for its turn when more come
-    /// than can be served, at most three quarters of `order_timeout`; then it is answered `overloaded`. `None`:
-    /// they need no turn.
+    /// than can be served, at most three quarters of `order_timeout`; then it is answered
+    /// `overloaded`. `None`: they need no turn.
     pub order_wait_max: Option<Duration>,
     /// Requests of one thread that one core has not answered; past it `overloaded`. One in eight is
     /// kept for what is no new order.

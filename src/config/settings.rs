@@ -270,8 +270,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "TIME|off",
         default: "1500ms",
         about: "How long a new order may wait for its turn when more come than can be served, at \
-                most three quarters of `order-timeout`; then it is answered 503 `overloaded`. off: orders \
-                take no turns",
+                most three quarters of `order-timeout`; then it is answered 503 `overloaded`. off: \
+                orders take no turns",
         roles: &[Serve, Edge],
         ..NONE
     },
