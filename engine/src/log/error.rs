@@ -39,6 +39,18 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
+    /// A log's directory could not be synced. Whoever shares it knows no better which of its names
+    /// are durable, and no later sync tells: the log ends, too.
+    #[error(
+        "cannot sync the directory {}: {source}. Check the disk (`dmesg`, `df`), then start again: \
+         recovery keeps every acknowledged event", directory.display()
+    )]
+    NamesUncertain {
+        /// The log's directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The log failed before; it takes and gives nothing any more.
     #[error("the log stopped at its first failure: {0}")]
     Poisoned(String),

@@ -232,7 +232,7 @@ impl<S: Storage> Log<S> {
             next: RefCell::default(),
             spares: RefCell::new(listing.spares),
             next_spare: Cell::new(next_spare),
-            is_full: Cell::new(false),
+            short_of: Cell::new(None),
             durable: Cell::new(durable),
             previous: Cell::new(walk.previous().unwrap_or(0)),
             is_sealed: Cell::new(is_sealed),

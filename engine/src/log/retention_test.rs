@@ -4,7 +4,7 @@ use super::sample::{
     Sale, append, append_all, config, fresh, identity, logged, names, recover, segments,
 };
 use super::{FeedRead, Log, LogConfig, LogError, SnapshotHandle, SnapshotTaken, take_snapshot};
-use crate::storage::{MemoryDisk, run_immediate};
+use crate::storage::{MemoryDisk, Shortage, run_immediate};
 use doorbuster_protocol::Sequence;
 
 fn covers(newest: Sequence, covered: Sequence) -> SnapshotTaken {
@@ -161,4 +161,23 @@ fn a_damaged_snapshot_lets_nothing_go_on_a_full_disk_either() {
     // What is there, and no more.
     append_until_full(&log, &disk, &mut sale, 0);
     assert!(segments(&disk).starts_with(&before), "all of them are still there");
+}
+
+#[test]
+fn too_few_files_cost_no_snapshot() {
+    let disk = fresh();
+    let log = with_snapshots(&disk);
+    let mut sale = Sale::new();
+    while log.snapshot() == Sequence::ZERO {
+        append_all(&log, &[sale.restocks(20)]);
+    }
+    let before = segments(&disk);
+    let trimmed = |shortage| {
+        log.short_of.set(Some(shortage));
+        log.request_snapshot();
+        run_immediate(log.trim(log.durable())).expect("a sound log");
+        !segments(&disk).starts_with(&before)
+    };
+    assert!(!trimmed(Shortage::Files), "there is room for two snapshots");
+    assert!(trimmed(Shortage::Space));
 }

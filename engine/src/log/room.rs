@@ -8,7 +8,7 @@
 use super::error::LogError;
 use super::segments::{Spare, spare_name};
 use super::writer::{Log, OpenFile, Prepared};
-use crate::storage::{BLOCK, File, Mode, Storage, block_down, is_full};
+use crate::storage::{BLOCK, File, Mode, Shortage, Storage, block_down, shortage};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ enum Filled {
     /// Up to where it should.
     Done,
     /// The disk is full.
-    NoSpace,
+    Short(Shortage),
 }
 
 impl<S: Storage> Log<S> {
@@ -48,7 +48,7 @@ impl<S: Storage> Log<S> {
 
     /// Whether the disk was full when room was last made. [`Log::prepare`] tries again.
     pub fn wants_room(&self) -> bool {
-        self.is_full.get()
+        self.short_of.get().is_some()
     }
 
     /// Upkeep goes one at a time: it moves files.
@@ -69,7 +69,7 @@ impl<S: Storage> Log<S> {
             let filled = current.filled.get();
             let ahead = self.ahead(tail);
             if filled >= self.config.segment_bytes || filled - tail >= ahead {
-                self.is_full.set(false);
+                self.short_of.set(None);
                 break;
             }
             let step = (ahead / 2).clamp(PIECE_BYTES, STEP_BYTES_MAX);
@@ -78,10 +78,10 @@ impl<S: Storage> Log<S> {
             match self.fill(&name, filled, end).await? {
                 Filled::Done => {
                     current.filled.set(end);
-                    self.is_full.set(false);
+                    self.short_of.set(None);
                 }
-                Filled::NoSpace => {
-                    self.is_full.set(true);
+                Filled::Short(of) => {
+                    self.short_of.set(Some(of));
                     break;
                 }
             }
@@ -105,7 +105,7 @@ impl<S: Storage> Log<S> {
         let is_due = current.filled.get() >= self.config.segment_bytes
             && current.tail.get() > self.config.segment_bytes / 2;
         let wanted = self.config.fill_ahead_bytes.min(self.config.segment_bytes);
-        if self.next.borrow().is_some() || !(is_due || self.is_full.get()) {
+        if self.next.borrow().is_some() || !(is_due || self.short_of.get().is_some()) {
             return Ok(());
         }
         let (spare, is_used) = match self.largest_spare() {
@@ -114,14 +114,12 @@ impl<S: Storage> Log<S> {
             None if !is_due => return Ok(()),
             None => {
                 let number = self.next_spare.replace(self.next_spare.get() + 1);
-                let created = self.storage.create(&spare_name(number)).await;
-                match created {
-                    Ok(_) => {}
-                    Err(source) if is_full(&source) => {
-                        self.is_full.set(true);
-                        return Ok(());
-                    }
-                    Err(source) => return Err(self.fail("create", &spare_name(number), source)),
+                if let Err(source) = self.storage.create(&spare_name(number)).await {
+                    let Some(of) = shortage(&source) else {
+                        return Err(self.fail("create", &spare_name(number), source));
+                    };
+                    self.short_of.set(Some(of));
+                    return Ok(());
                 }
                 (Spare { number, bytes: 0 }, false)
             }
@@ -133,9 +131,9 @@ impl<S: Storage> Log<S> {
             true => match self.fill(&name, filled, wanted).await? {
                 Filled::Done => wanted,
                 // Nobody fills it further before it is the current one: it has to take any event.
-                Filled::NoSpace if is_used && filled >= AHEAD_BYTES_MIN.min(wanted) => filled,
-                Filled::NoSpace => {
-                    self.is_full.set(true);
+                Filled::Short(_) if is_used && filled >= AHEAD_BYTES_MIN.min(wanted) => filled,
+                Filled::Short(of) => {
+                    self.short_of.set(Some(of));
                     if !is_used {
                         return self.discard(&name).await;
                     }
@@ -149,17 +147,19 @@ impl<S: Storage> Log<S> {
         }
         let file = match self.storage.open(&name, Mode::Write).await {
             Ok(file) => file,
-            Err(source) if is_full(&source) => {
-                self.is_full.set(true);
+            Err(source) => {
+                let Some(of) = shortage(&source) else {
+                    return Err(self.fail("open", &name, source));
+                };
+                self.short_of.set(Some(of));
                 self.spares.borrow_mut().push(Spare { number: spare.number, bytes: filled });
                 return Ok(());
             }
-            Err(source) => return Err(self.fail("open", &name, source)),
         };
         let open = OpenFile { file, tail: Cell::new(0), filled: Cell::new(filled), is_used };
         *self.next.borrow_mut() = Some(Prepared { number: spare.number, open: Rc::new(open) });
         if is_due {
-            self.is_full.set(false);
+            self.short_of.set(None);
         }
         Ok(())
     }
@@ -180,10 +180,12 @@ impl<S: Storage> Log<S> {
     }
 
     async fn fill(&self, name: &str, from: u64, to: u64) -> Result<Filled, LogError> {
-        match fill(&self.storage, name, from, to).await {
-            Ok(()) => Ok(Filled::Done),
-            Err(error) if is_full(&error) => Ok(Filled::NoSpace),
-            Err(source) => Err(self.fail("fill with zeros", name, source)),
+        let Err(source) = fill(&self.storage, name, from, to).await else {
+            return Ok(Filled::Done);
+        };
+        match shortage(&source) {
+            Some(of) => Ok(Filled::Short(of)),
+            None => Err(self.fail("fill with zeros", name, source)),
         }
     }
 }
@@ -198,10 +200,10 @@ pub(super) async fn fill<S: Storage>(
     let file = storage.open(name, Mode::Write).await?;
     file.reserve(to).await?;
     zero(&file, from, to).await?;
-    file.sync().await.map_err(|error| match is_full(&error) {
+    file.sync().await.map_err(|error| match shortage(&error) {
         // Space was reserved: at this point even this is a failed sync, and final.
-        true => io::Error::other(error),
-        false => error,
+        Some(_) => io::Error::other(error),
+        None => error,
     })
 }
 

@@ -19,8 +19,6 @@ use std::io::{self, Read, Write};
 const PREAMBLE_BYTES: usize = 64;
 const MAGIC: u32 = u32::from_le_bytes(*b"DBSN");
 const VERSION: u16 = 1;
-/// What is being done when a sync fails that the log relies on, too.
-pub(super) const SYNC_DIRECTORY: &str = "sync the directory";
 /// Bytes gathered for one write.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -163,11 +161,8 @@ pub(super) fn write<S: Immediate>(
 
 /// Makes the names in a log's directory durable.
 pub(super) fn sync_directory<S: Immediate>(storage: &S) -> Result<(), LogError> {
-    run_immediate(storage.sync_directory()).map_err(|source| LogError::Io {
-        doing: SYNC_DIRECTORY,
-        file: storage.path().to_owned(),
-        source,
-    })
+    run_immediate(storage.sync_directory())
+        .map_err(|source| LogError::NamesUncertain { directory: storage.path().to_owned(), source })
 }
 
 fn write_temporary<S: Immediate>(

@@ -12,10 +12,10 @@
 use super::error::{DamageKind, LogError, LogIdentity};
 use super::recovery::apply_frame;
 use super::segments::{Listing, missing, snapshot_name};
-use super::snapshot_file::{self, SYNC_DIRECTORY, newest};
+use super::snapshot_file::{self, newest};
 use super::walk::{Step, Walk};
 use super::writer::Log;
-use crate::storage::{Immediate, StdDisk, Storage, run_immediate};
+use crate::storage::{Immediate, Shortage, StdDisk, Storage, run_immediate};
 use doorbuster_protocol::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,7 +68,7 @@ impl SnapshotState {
     }
     fn note_failure(&self, error: &LogError) {
         // What else can fail is done without, and tried again with another file.
-        if matches!(error, LogError::Io { doing: SYNC_DIRECTORY, .. }) {
+        if matches!(error, LogError::NamesUncertain { .. }) {
             let _ = self.failure.set(error.to_string());
         }
     }
@@ -218,7 +218,8 @@ impl<S: Storage> Log<S> {
         let until = self.current_first();
         let segments = self.segments.borrow();
         let newest = self.snapshots.newest();
-        let is_full = self.is_full.get();
+        // Too few files are no reason to be content with one snapshot: there is room for two.
+        let is_full = self.short_of.get() == Some(Shortage::Space);
         let covers_more = segments.get(1).is_some_and(|second| {
             second.first > self.snapshots.covered().next() && second.first <= newest.next()
         });

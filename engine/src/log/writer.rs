@@ -15,7 +15,7 @@ use super::recovery::Recovery;
 use super::segments::{Spare, segment_name};
 use super::snapshots::SnapshotState;
 use crate::signal::Signal;
-use crate::storage::{BLOCK, File, Storage};
+use crate::storage::{BLOCK, File, Shortage, Storage};
 use doorbuster_protocol::limits::BATCH_BYTES_MAX;
 use doorbuster_protocol::{Epoch, Sequence};
 use std::cell::{Cell, RefCell};
@@ -65,7 +65,8 @@ pub struct Log<S: Storage> {
     pub(super) next: RefCell<Option<Prepared<S::File>>>,
     pub(super) spares: RefCell<Vec<Spare>>,
     pub(super) next_spare: Cell<u64>,
-    pub(super) is_full: Cell<bool>,
+    /// Why no more room is prepared, while that lasts.
+    pub(super) short_of: Cell<Option<Shortage>>,
     pub(super) durable: Cell<Sequence>,
     pub(super) previous: Cell<u32>,
     pub(super) is_sealed: Cell<bool>,

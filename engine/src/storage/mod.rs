@@ -143,11 +143,22 @@ pub(crate) fn check_complete(written: usize, expected: usize) -> io::Result<()> 
     ))
 }
 
-/// Whether an error says that the disk (or the quota) is full, or that the process may open no
-/// more files: nothing was changed, and later it may work.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+/// What a disk that refuses something is short of: nothing was changed, and later it may work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Space, or what a quota leaves of it.
+    Space,
+    /// Files that the process, or the system, may have open.
+    Files,
+}
+
+/// What an error says there is too little of; `None` when that is not what it says.
+pub fn shortage(error: &io::Error) -> Option<Shortage> {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Some(Shortage::Space),
+        (_, Some(libc::EMFILE | libc::ENFILE)) => Some(Shortage::Files),
+        _ => None,
+    }
 }
 
 /// Runs a future over an [`Immediate`] disk. Panics when it would have to wait.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// A number from the environment, or the one that is good enough for every day.
@@ -66,13 +67,17 @@ pub(crate) fn together(part: impl Fn(usize, usize, &mut Counts) + Sync) -> Count
     })
 }
 
-/// Checks one thing; when it fails, says how to check it alone.
+/// Checks begun in this process.
+static CHECKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Checks one thing; when it fails, says how to check it alone, and after how many others.
 pub(crate) fn check_one<T>(what: &str, check: impl FnOnce() -> T) -> T {
+    let checks = CHECKS.fetch_add(1, Ordering::Relaxed) + 1;
     match catch_unwind(AssertUnwindSafe(check)) {
         Ok(done) => done,
         Err(panic) => {
             eprintln!(
-                "failed: {what}\nagain:  DOORBUSTER_IMAGE='{what}' cargo test -p \
+                "failed: {what}, check {checks}\nagain:  DOORBUSTER_IMAGE='{what}' cargo test -p \
                  doorbuster-engine --test crash_images one_image -- --nocapture"
             );
             resume_unwind(panic)

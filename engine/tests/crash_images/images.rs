@@ -5,7 +5,7 @@
 use super::crew::{Counts, check_one, together};
 use super::sale::{identity, logged};
 use super::trace::{Op, Player, Remark};
-use super::work::{Work, config};
+use super::work::{Work, config, work};
 use doorbuster_engine::log::inspect::Inspector;
 use doorbuster_engine::log::{Log, LogError};
 use doorbuster_engine::state_machine::State;
@@ -137,9 +137,9 @@ fn at(
 }
 
 /// One image, by its name.
-pub(crate) fn one(works: &[Work], name: &str) -> Option<Counts> {
+pub(crate) fn one(name: &str) -> Option<Counts> {
     let image = Image::named(name)?;
-    let work = works.get(image.work as usize)?;
+    let work = &work(image.work);
     let mut player = Player::new();
     let mut promise = Promise::default();
     for op in work.ops.get(..image.calls)? {

@@ -20,11 +20,24 @@ use crew::{Counts, asked, threads};
 use std::time::Instant;
 use work::{Work, work};
 
-/// Works whose every call is a place to crash.
+/// Works whose every call is a place to crash; in longer runs one for so many images.
 const WORKS: u64 = 3;
+const IMAGES_PER_WORK: usize = 10_000;
 
+/// What is not an image finds its places in the same few works, so that its name says which.
 fn works() -> Vec<Work> {
     (0..WORKS).map(work).collect()
+}
+
+fn works_for(images: usize) -> Vec<Work> {
+    (0..WORKS.max((images / IMAGES_PER_WORK) as u64)).map(work).collect()
+}
+
+/// Asserts that each of these was among what was checked.
+fn saw(counts: &Counts, kinds: &[&str]) {
+    for kind in kinds {
+        assert!(counts.of(kind) > 0, "no {kind}: {counts}");
+    }
 }
 
 fn report(what: &str, counts: &Counts, begun: Instant) {
@@ -36,7 +49,7 @@ fn report(what: &str, counts: &Counts, begun: Instant) {
 fn every_crash_image_of_a_log_recovers() {
     let begun = Instant::now();
     let wanted = asked("DOORBUSTER_IMAGES", 10_000);
-    let works = works();
+    let works = works_for(wanted);
     for (seed, work) in works.iter().enumerate() {
         assert!(work.full > 0, "work {seed} met a full disk");
         assert!(work.snapshots > 2, "work {seed} made snapshots");
@@ -76,6 +89,8 @@ fn every_flipped_bit_is_found_or_harmless() {
     let bases = flips::bases(&works);
     let mut counts = flips::superblocks();
     counts.add(flips::flips(&bases, asked("DOORBUSTER_FLIPS", 10_000)));
+    saw(&counts, &["refused", "found when read", "found, and done without"]);
+    saw(&counts, &regions::Kind::ALL.map(regions::Kind::name));
     report("bit flips", &counts, begun);
 }
 
@@ -83,6 +98,7 @@ fn every_flipped_bit_is_found_or_harmless() {
 fn every_write_that_goes_astray_is_found_or_harmless() {
     let begun = Instant::now();
     let counts = strays::strays(&works(), asked("DOORBUSTER_STRAYS", 2_000));
+    saw(&counts, &["lost", "misdirected", "refused", "found by verify", "harmless"]);
     report("stray writes", &counts, begun);
 }
 
@@ -93,7 +109,7 @@ fn one_image() {
     let begun = Instant::now();
     let works = works();
     let checked = match name.split(':').next() {
-        Some("log") => images::one(&works, &name),
+        Some("log") => images::one(&name),
         Some("directory") => making::one(&making::work(), &name),
         Some("flip") => flips::one(&flips::bases(&works), &name),
         _ => strays::one(&works, &name),

@@ -28,6 +28,19 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Header,
+        Self::Events,
+        Self::Padding,
+        Self::LastHeader,
+        Self::LastEvents,
+        Self::LastPadding,
+        Self::Seal,
+        Self::Zeros,
+        Self::Remains,
+        Self::Spare,
+        Self::Snapshot,
+    ];
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Header => "in headers",
