@@ -35,6 +35,8 @@ pub struct HeadCheck {
     searched: u32,
     headers: u16,
     is_line_seen: bool,
+    /// Whether the method of a request line that is not complete is.
+    is_method_seen: bool,
     is_padded: bool,
     is_old: bool,
     is_read: bool,
@@ -71,13 +73,34 @@ impl HeadCheck {
                 false => Refusal::TargetTooLong,
             });
         }
-        self.searched = head.len() as u32;
-        // Who speaks another protocol is told at once and not when time is up.
-        let first = head.get(self.line as usize).filter(|_| !self.is_line_seen);
-        match first {
-            Some(byte) if !is_token_byte(*byte) && *byte != b'\r' => Err(Refusal::NotHttp),
-            _ => Ok(None),
+        if !self.is_line_seen {
+            self.look_ahead(head)?;
         }
+        self.searched = head.len() as u32;
+        Ok(None)
+    }
+
+    /// Looks at what is new of a request line that is not complete: who speaks another protocol is
+    /// told at once, and not when time is up.
+    fn look_ahead(&mut self, head: &[u8]) -> Result<(), Refusal> {
+        let line = self.line as usize;
+        // The last byte of before is looked at again: it may be a CR, which only an LF may follow.
+        let from = line.max(self.searched.saturating_sub(1) as usize);
+        for (at, byte) in head.iter().enumerate().skip(from) {
+            match byte {
+                b'\r' if at + 1 == head.len() => {}
+                b' ' if at > line => self.is_method_seen = true,
+                _ if self.is_method_seen => {
+                    if CLASSES[usize::from(*byte)] & TARGET == 0 {
+                        return Err(Refusal::TargetCharacter);
+                    }
+                }
+                _ if is_token_byte(*byte) => {}
+                _ if at == line => return Err(Refusal::NotHttp),
+                _ => return Err(Refusal::RequestLine),
+            }
+        }
+        Ok(())
     }
 
     fn look_at(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -147,7 +170,9 @@ impl HeadCheck {
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.look_at_host(value)?,
-            10 if name.eq_ignore_ascii_case(b"connection") => self.look_at_connection(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.look_at_connection(value)?;
+            }
             12 if name.eq_ignore_ascii_case(b"content-type") => {
                 once(&mut self.has_type, "Content-Type")?;
             }
@@ -176,11 +201,17 @@ impl HeadCheck {
         if is_first && is_host(value) { Ok(()) } else { Err(Refusal::Host) }
     }
 
-    fn look_at_connection(&mut self, value: &[u8]) {
+    fn look_at_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in value.split(|byte| *byte == b',').map(trim) {
+            // A list may have empty places (RFC 9110 §5.6.1). Of a line with anything else hyper
+            // would read nothing at all, and not see a `close` in it.
+            if !option.is_empty() && !is_token(option) {
+                return Err(Refusal::ConnectionOption);
+            }
             self.is_closing |= option.eq_ignore_ascii_case(b"close");
             self.is_keeping |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+        Ok(())
     }
 
     /// The headers together.

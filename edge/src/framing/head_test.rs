@@ -42,6 +42,10 @@ fn what_follows_a_head_is_known() {
     check("GET", "connection: keep-alive\r\n", Content::Length(0), false);
     check("GET", "connection: x, Close \r\n", Content::Length(0), true);
     check("GET", "connection: x\r\nConnection: close\r\n", Content::Length(0), true);
+    check("GET", "connection: close,\r\nconnection: keep-alive\r\n", Content::Length(0), true);
+    check("GET", "connection:\r\nconnection: upgrade , TE\r\n", Content::Length(0), false);
+    check("GET", "connection: close,\r\nconnection: keep-alive\r\n", Content::Length(0), true);
+    check("GET", "connection:\r\nconnection: upgrade , TE\r\n", Content::Length(0), false);
     check("!#$%&'*+-.^_`|~", "x: \tcaf\u{e9}\t\u{1F600} \r\ny:\r\n", Content::Length(0), false);
     let most = (0..HEADERS_MAX - 1).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
     check("GET", &most, Content::Length(0), false);
@@ -94,6 +98,26 @@ fn who_speaks_something_else_is_told_at_once() {
     check("GET /\r\n", Err(Refusal::NoVersion));
     check("GET / HTTP/1.1\nhost: a\n", Err(Refusal::BareLineFeed));
     check("\r\n\r\n", Err(Refusal::EmptyLines));
+}
+
+#[test]
+fn a_request_line_is_refused_at_the_byte_that_cannot_be() {
+    // Not before its last byte, and not later.
+    let at_the_end = |text: &[u8], refusal: Refusal| {
+        check(&text[..text.len() - 1], Ok(None));
+        check(text, Err(refusal));
+    };
+    at_the_end(b"\0", Refusal::NotHttp);
+    at_the_end(b" ", Refusal::NotHttp);
+    at_the_end(b"\r\n\x16", Refusal::NotHttp);
+    at_the_end(b"G\0", Refusal::RequestLine);
+    at_the_end(b"GET\t", Refusal::RequestLine);
+    at_the_end(b"GET\r ", Refusal::RequestLine);
+    at_the_end(b"GET /\0", Refusal::TargetCharacter);
+    at_the_end(b"\r\nGET /a\xC3", Refusal::TargetCharacter);
+    at_the_end(b"GET /a#", Refusal::TargetCharacter);
+    at_the_end(b"GET / HTTP/1.1\r\x01", Refusal::TargetCharacter);
+    at_the_end(b"GET / HTTP/1.1\rx", Refusal::TargetCharacter);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub enum Refusal {
     ContentOfRead,
     /// `Connection: keep-alive` in HTTP/1.0.
     OldKeepAlive,
+    /// An option of `Connection` that is no plain name.
+    ConnectionOption,
     /// The size of a chunk is no hexadecimal number, or too long.
     ChunkSize,
     /// A chunk with an extension.
@@ -85,7 +87,7 @@ impl Refusal {
             Self::Twice(name) => name,
             Self::Length | Self::TwoFramings => "Content-Length",
             Self::Coding => "Transfer-Encoding",
-            Self::OldKeepAlive => "Connection",
+            Self::OldKeepAlive | Self::ConnectionOption => "Connection",
             Self::ContentOfRead
             | Self::ChunkSize
             | Self::ChunkExtension
@@ -140,6 +142,9 @@ impl Refusal {
             Self::OldKeepAlive => {
                 "HTTP/1.0 has one request per connection here. Send HTTP/1.1, or leave out \
                  `Connection: keep-alive`"
+            }
+            Self::ConnectionOption => {
+                "Connection lists plain names such as `close`, with commas between them"
             }
             Self::ChunkSize => "A chunk begins with its size: 1 to 8 hexadecimal digits and CR LF",
             Self::ChunkExtension => "Chunks carry no extensions here: send CR LF after the size",

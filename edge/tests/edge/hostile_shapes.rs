@@ -113,6 +113,12 @@ pub(crate) const REFUSED: &[Row] = &[
     ("proxy-protocol-2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C@N", 400, LINE),
     ("nonsense", b"nonsense\r\n\r\n@N", 400, LINE),
     ("binary", b"\0\x01\x02\xFF\xFE\r\n\r\n@N", 400, LINE),
+    ("binary-behind-a-letter", b"G\0\x01\x02\xFF\xFE", 400, LINE),
+    ("binary-in-a-path", b"GET /\0\0\0", 400, "path"),
+    // Ends of connections.
+    ("connection-with-latin", b"@O@Aconnection: close, \xE9\r\ncontent-length: 15\r\n\r\n@B@N", 400, "Connection"),
+    ("connection-with-quotes", b"@O@Aconnection: \"close\"\r\ncontent-length: 15\r\n\r\n@B@N", 400, "Connection"),
+    ("connection-with-spaces", b"@O@Aconnection: keep-alive close\r\ncontent-length: 15\r\n\r\n@B@N", 400, "Connection"),
     // Chunks.
     ("chunk-size-word", b"@O@Atransfer-encoding: chunked\r\n\r\nxyz\r\n@B\r\n0\r\n\r\n@N", 400, "body"),
     ("chunk-size-0x", b"@O@Atransfer-encoding: chunked\r\n\r\n0xf\r\n@B\r\n0\r\n\r\n@N", 400, "body"),
@@ -165,6 +171,11 @@ pub(crate) const TAKEN: &[(&str, &[u8], usize)] = &[
     ("old-http", b"POST @P HTTP/1.0\r\n@Acontent-length: 15\r\n\r\n@B", 1),
     ("old-http-has-one-request", b"POST @P HTTP/1.0\r\n@Acontent-length: 15\r\n\r\n@B@N@N", 1),
     ("last-request", b"@N@Oconnection: close\r\n@Acontent-length: 15\r\n\r\n@B@N@N", 2),
+    ("last-request-in-other-words", b"@N@Oconnection: keep-alive\r\nconnection: x, CLOSE ,\r\n@Acontent-length: 15\r\n\r\n@B@N", 2),
+    ("last-request-all-the-same", b"@Oconnection: close\r\nconnection: keep-alive\r\n@Acontent-length: 15\r\n\r\n@B@N", 1),
+    ("kept-on-every-line", b"@Oconnection: keep-alive\r\nconnection: Keep-Alive\r\n@Acontent-length: 15\r\n\r\n@B@N", 2),
+    ("upgrade-to-http-2", b"@Oconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n@Acontent-length: 15\r\n\r\n@B@N", 2),
+    ("upgrade-to-websocket", b"@Oconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n@Acontent-length: 15\r\n\r\n@B@N", 2),
     ("with-a-query", b"POST @P?utm=a%20b&x=/?:@! HTTP/1.1\r\nhost: shop\r\n@Acontent-length: 15\r\n\r\n@B", 1),
     ("header-of-8-kb", b"@O@Ax: @8k\r\ncontent-length: 15\r\n\r\n@B", 1),
 ];

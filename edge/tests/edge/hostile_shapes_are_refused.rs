@@ -1,15 +1,15 @@
 //! Every hostile shape gets its one answer, whatever stands before it and however it is cut; no
-//! order comes of it. The files that fuzzers start from are these shapes.
-//!
-//! `DOORBUSTER_WRITE_CORPUS=1` writes the files anew after the table was changed.
+//! order comes of it. The fuzzer of requests starts from these shapes, too
+//! (`fuzz-targets/src/http_framing.rs`).
 
+use super::fake_engine::Reaction;
 use super::hostile_shapes::{REFUSED, TAKEN, bytes};
 use super::http_client::{Answer, Client, request};
 use super::shop::{Shop, bearer, order_view};
+use doorbuster_edge::EdgeConfig;
 use doorbuster_protocol::Outcome;
 use doorbuster_protocol::outcome::OrderStatus;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::time::Duration;
 
 fn shop() -> Shop {
     Shop::answering(Outcome::Placed(order_view(OrderStatus::Pending)))
@@ -135,28 +135,24 @@ fn what_breaks_off_is_not_done() {
 }
 
 #[test]
-fn fuzzers_start_from_these_shapes() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http_head");
-    let refused = REFUSED.iter().map(|(name, text, ..)| (format!("refused-{name}"), *text));
-    let taken = TAKEN.iter().map(|(name, text, _)| (format!("taken-{name}"), *text));
-    // Letters that are there 8 000 times teach a fuzzer nothing.
-    let expected: BTreeMap<String, Vec<u8>> = refused
-        .chain(taken)
-        .map(|(name, text)| (name, bytes(text, "shoe", "Bearer h.p.s")))
-        .filter(|(_, bytes)| bytes.len() < 4_000)
-        .collect();
-    if std::env::var_os("DOORBUSTER_WRITE_CORPUS").is_some() {
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in &expected {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
+fn a_body_in_the_smallest_chunks_is_as_long_as_any_other() {
+    // Its time is not what is looked at here.
+    let slowly = |config: &mut EdgeConfig| config.body_timeout = Duration::from_secs(600);
+    let placed = Outcome::Placed(order_view(OrderStatus::Pending));
+    let shop = Shop::with(move |_| Reaction::Answer(placed), slowly);
+    let most = super::shop::config(&shop.engine).body_bytes_max;
+    for (length, status) in [(most, 201), (most + 1, 413)] {
+        let order = r#"{"quantity": 1}"#;
+        let body = order.to_owned() + &" ".repeat(length - order.len());
+        let chunks: String = body.chars().map(|letter| format!("1\r\n{letter}\r\n")).collect();
+        let head = bytes(b"@O@Atransfer-encoding: chunked\r\n\r\n", "shoe", &bearer("ann"));
+        let whole = [head, chunks.into_bytes(), b"0\r\n\r\n".to_vec()].concat();
+        let mut client = shop.client();
+        let mut sender = client.twin();
+        // It may be refused in the middle.
+        let sending = std::thread::spawn(move || sender.try_send(whole));
+        assert_eq!(client.answer().status, status, "{length} chunks of one byte");
+        sending.join().unwrap();
     }
-    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let found: BTreeMap<String, Vec<u8>> = files
-        .map(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            (name, std::fs::read(path).unwrap())
-        })
-        .collect();
-    assert!(found == expected, "write the files anew: DOORBUSTER_WRITE_CORPUS=1");
+    assert_eq!(shop.engine.asked().len(), 1);
 }
