@@ -33,7 +33,8 @@ pub struct EdgeConfig {
     /// is the proxy's own, so this is for edges that clients reach directly.
     pub anonymous_rate_limit: Option<RateLimit>,
     /// How often one client address may come with tokens that turn out to be none; `None`: as often
-    /// as it likes. Past it, tokens that were not seen before are not looked at.
+    /// as it likes. Past it, tokens that were not seen before are looked at in a quarter of a
+    /// thread's time: honest buyers may share the address, behind a proxy for example.
     pub bad_token_rate_limit: Option<RateLimit>,
     /// How long a request waits for the engine or the store; then it is answered `timeout`.
     pub order_timeout: Duration,

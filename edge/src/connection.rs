@@ -57,6 +57,8 @@ pub(crate) struct ConnectionState {
     pub(crate) alarm: Alarm,
     /// Who is at the other end.
     pub(crate) peer: IpAddr,
+    /// Whether it has brought a token that was none.
+    pub(crate) has_brought_bad_token: Cell<bool>,
     wire: RefCell<Wire>,
     phase: Cell<Phase>,
     /// Requests that have been answered.
@@ -72,6 +74,7 @@ impl ConnectionState {
     pub(crate) fn new(worker: &Worker, stream: TcpStream, peer: IpAddr, seat: Seat) -> Self {
         Self {
             peer,
+            has_brought_bad_token: Cell::new(false),
             alarm: Alarm::new(worker.config.idle_timeout),
             wire: RefCell::new(Wire::new(stream)),
             phase: Cell::new(Phase::Resting(Instant::now())),

@@ -63,7 +63,7 @@ pub(crate) enum Rejected {
     AddressConnections,
     /// A connection that rested went to make room for another.
     LetGo,
-    /// Too many tokens came from the client's address that were none.
+    /// A token was none, or was not looked at, after too many such from the client's address.
     BadTokens,
     /// What came in is no HTTP, or could be read in two ways.
     Malformed,

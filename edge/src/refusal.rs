@@ -186,11 +186,11 @@ pub(crate) fn too_many_of_address(most: u32) -> Problem {
     Problem::new(Code::RateLimited, detail).retry_after(BUSY_RETRY_SECONDS).closing()
 }
 
-/// Too many tokens came from the address that were none; one that may be good is looked at again
-/// in `wait_us`.
+/// Too many tokens came from the address that were none, and there is no time for more of them; one
+/// that may be good is looked at again in `wait_us`.
 pub(crate) fn too_many_bad_tokens(limit: RateLimit, wait_us: u64) -> Problem {
-    let detail = "Too many tokens came from this address that are not valid, and new ones are not \
-                  looked at for now. Wait for the seconds of Retry-After and try again";
+    let detail = "Too many tokens came from this address that are not valid, and there is no time \
+                  to look at a new one now. Wait for the seconds of Retry-After and try again";
     Problem::new(Code::RateLimited, detail).used_up(limit.burst(), whole_seconds(wait_us))
 }
 

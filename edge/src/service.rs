@@ -4,6 +4,7 @@ use crate::body;
 use crate::connection::ConnectionState;
 use crate::handlers::{health, orders, products};
 use crate::metrics::{OrderResult, OrderType, Rejected};
+use crate::middleware::authentication::Origin;
 use crate::middleware::request_id;
 use crate::problem::{Code, Problem};
 use crate::refusal;
@@ -73,16 +74,15 @@ impl Call<'_> {
 
     /// Who asks: an administrator, or a buyer who does not ask too often. Each request asks once.
     pub(crate) fn identify(&self) -> Result<Identity, Problem> {
-        let (limits, peer) = (&self.worker.rate_limits, self.connection.peer);
-        let identity = self.worker.authentication.identify(
-            self.headers(),
-            self.now,
-            || {
-                let admission = limits.admit_new_token(peer, self.started.into_std());
-                admission.inspect_err(|_| self.worker.metrics.rejected(Rejected::BadTokens))
-            },
-            || limits.token_was_bad(peer, self.started.into_std()),
-        )?;
+        let (worker, limits) = (self.worker, &self.worker.rate_limits);
+        let origin = Origin {
+            limits,
+            metrics: &worker.metrics,
+            address: self.connection.peer,
+            has_brought_bad: &self.connection.has_brought_bad_token,
+            now: self.started.into_std(),
+        };
+        let identity = worker.authentication.identify(self.headers(), self.now, origin)?;
         if !identity.admin {
             self.limited(limits.admit_buyer(identity.buyer, self.started.into_std()))?;
         }

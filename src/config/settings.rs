@@ -356,7 +356,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "N/s|off",
         default: "1k/s",
         about: "How often one client address may come with tokens that are not valid. Past it, \
-                tokens from there that were not seen before are answered 429 unread",
+                tokens from there that were not seen before are looked at in a quarter of a \
+                thread's time, and answered 429 when that is used up",
         roles: &[Serve, Edge],
         ..NONE
     },

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const COME_BACK: Duration = Duration::from_secs(5);
 /// Attackers come in such groups, so that the listeners' queues do not overflow.
 const GROUP: usize = 50;
+/// An address that attackers of each kind come from, forgers all of them, and honest buyers, too.
+pub(crate) const SHARED_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 16, 0, 1);
 
 /// What is attacked, and with what.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl Tally {
 pub(crate) struct Attack {
     pub(crate) tally: Arc<Tally>,
     stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Attack {
@@ -81,16 +83,27 @@ impl Attack {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(run(kind, count, target, shared, stopping));
         });
-        Self { tally, stop, thread }
+        Self { tally, stop, thread: Some(thread) }
     }
 
     /// Ends it, and closes what is open.
-    pub(crate) fn stop(self) -> Arc<Tally> {
+    pub(crate) fn stop(mut self) -> Arc<Tally> {
         self.stop.send_replace(true);
-        self.thread.join().expect("attackers do not panic");
+        let thread = self.thread.take().expect("it is stopped once");
+        thread.join().expect("attackers do not panic");
         let wrong = self.tally.wrong.lock().expect("nobody panics with it").clone();
         assert!(wrong.is_empty(), "{} wrong answers, such as {:?}", wrong.len(), &wrong[..1]);
-        self.tally
+        Arc::clone(&self.tally)
+    }
+}
+
+impl Drop for Attack {
+    /// Nobody is left behind by a test that failed.
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -154,10 +167,12 @@ async fn send(kind: Kind, first: usize, rate: usize, target: Arc<Target>, tally:
 }
 
 async fn connect(kind: Kind, number: usize, target: &Target, tally: &Tally) -> Option<TcpStream> {
-    let second = if kind == Kind::HalfOpen { 77 } else { 16 };
-    // Tokens are counted by address, so that many of them come from a few.
-    let place = if kind == Kind::BadTokens { number % 2 } else { number };
-    let source = Ipv4Addr::new(127, second, (place % 8) as u8, (place / 8 % 250 + 1) as u8);
+    let second = if kind == Kind::HalfOpen { 77 } else { SHARED_ADDRESS.octets()[1] };
+    let source = match kind {
+        // Tokens are counted by address.
+        Kind::BadTokens => SHARED_ADDRESS,
+        _ => Ipv4Addr::new(127, second, (number % 8) as u8, (number / 8 % 250 + 1) as u8),
+    };
     let socket = TcpSocket::new_v4().ok()?;
     let made = async {
         socket.bind((source, 0).into())?;

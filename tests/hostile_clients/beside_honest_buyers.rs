@@ -6,13 +6,12 @@
 
 use super::attack::{Attack, Tally, Target};
 use super::attackers::Kind;
-use super::support::http::Client;
+use super::honest::{Asking, Honest, NEW, Newcomers};
 use super::support::metrics::Metrics;
-use super::support::{Server, token_secret, verify_and_audit, wait_until};
+use super::support::{Server, verify_and_audit, wait_until};
 use super::{network, table};
-use doorbuster_loadgen::{Amount, Credentials, Pace, Plan, Prepare, Progress, Report};
+use doorbuster_loadgen::Report;
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -26,12 +25,12 @@ const RATIO_MIN: f64 = 0.9;
 const LIFE_MAX: Duration = Duration::from_secs(10);
 /// What a connection that does nothing may cost.
 const IDLE_BYTES_MAX: u64 = 4_096;
-/// Time between two buyers who come anew.
-const NEWCOMERS_EVERY: Duration = Duration::from_millis(50);
 /// A little longer than a connection that rests keeps its buffers.
 const BUFFERS_KEPT: Duration = Duration::from_secs(3);
 /// The share of the server's capacity that honest buyers take in the long form.
 const HONEST_SHARE: f64 = 0.5;
+/// Their orders per second in the short form.
+const HONEST_RATE: f64 = 200.0;
 
 /// How large it is.
 struct Form {
@@ -112,10 +111,14 @@ fn honest_buyers_are_served_beside_every_attack() {
     let data = home.path().join("data");
     let server = Server::start_with(&data, "127.0.0.1:0", form.flags);
     let terms = json!({ "price": 100, "currency": "USD", "stock": 100_000_000 });
-    for product in ["attacked", "new"] {
+    for product in ["attacked", NEW] {
         server.define(product, &terms);
     }
-    let honest = Honest::of(&server, &data, &form);
+    let asking = match form.is_long {
+        true => Asking::ForShare(HONEST_SHARE, form.window / 4),
+        false => Asking::ForRate(HONEST_RATE, form.window / 4),
+    };
+    let honest = Honest::of(&server, form.honest, asking);
     let target = Target {
         http: server.http,
         bearer: format!("Bearer {}", server.token("mallory")),
@@ -233,80 +236,6 @@ fn memory_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Honest buyers on kept connections.
-struct Honest {
-    plan: Plan,
-}
-
-impl Honest {
-    fn of(server: &Server, data: &Path, form: &Form) -> Self {
-        let plan = Plan {
-            concurrency: form.honest,
-            buyers: 5_000,
-            products: vec!["honest".to_owned()],
-            duplicates: 0.05,
-            credentials: Credentials::secret(&token_secret(data)),
-            prepare: Some(Prepare {
-                stock: 1_000_000_000,
-                price: 100,
-                limit_per_buyer: 0,
-                hold_seconds: 3_600,
-                waitlist_capacity: 0,
-            }),
-            ..Plan::new(doorbuster_loadgen::Target::http(server.http))
-        };
-        let mut honest = Self { plan };
-        let capacity = honest.buy_for(form.window / 4).rate;
-        let rate = if form.is_long { capacity * HONEST_SHARE } else { 200.0 };
-        println!(
-            "honest buyers: {rate:.0} orders/s of about {capacity:.0}/s that would be possible"
-        );
-        honest.plan = Plan { pace: Pace::Open { rate }, prepare: None, ..honest.plan };
-        honest
-    }
-
-    /// Lets them buy for a while; every answer must be right.
-    fn buy_for(&self, window: Duration) -> Report {
-        let plan =
-            Plan { amount: Amount::Duration(window), seed: fastrand::u64(..), ..self.plan.clone() };
-        let report = doorbuster_loadgen::run(plan, Arc::new(Progress::default()));
-        let report = report.unwrap_or_else(|error| panic!("{error}"));
-        assert!(report.is_clean(), "{report}");
-        assert_eq!((report.errors, report.violations), (0, 0), "{report}");
-        report
-    }
-}
-
-/// Honest buyers who come anew, each on a connection of their own.
-struct Newcomers {
-    leave: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Newcomers {
-    fn come(server: &Server) -> Self {
-        let leave = Arc::new(AtomicBool::new(false));
-        let (http, token, leaving) = (server.http, server.token("newcomer"), Arc::clone(&leave));
-        let thread = std::thread::spawn(move || {
-            let mut served = 0;
-            while !leaving.load(Relaxed) {
-                let answer = Client::connect(http).buy("new", &token, None, false);
-                assert_eq!(answer.status, 201, "{answer:?}");
-                served += 1;
-                std::thread::sleep(NEWCOMERS_EVERY);
-            }
-            served
-        });
-        Self { leave, thread }
-    }
-
-    fn leave(self) {
-        self.leave.store(true, Relaxed);
-        let served = self.thread.join().expect("newcomers are served");
-        assert!(served > 0, "somebody came");
-    }
 }
 
 /// Looks on while an attack goes on: the most connections held, the most memory.

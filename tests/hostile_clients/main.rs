@@ -6,6 +6,7 @@
 //! | `attack.rs` | many attackers of one kind at once, and what became of their connections |
 //! | `attackers.rs` | what one attacker of each kind does |
 //! | `beside_honest_buyers.rs` | each attack in turn beside the load generator and new buyers |
+//! | `honest.rs` | buyers who do as they should |
 //! | `shapes.rs` | requests that can be read in two ways, against a real engine |
 //! | `few_descriptors.rs` | more connections than the server has descriptors for |
 //! | `network.rs` | a network of its own, in which clients can vanish |
@@ -21,6 +22,7 @@ mod support;
 
 mod attack;
 mod attackers;
+mod honest;
 mod network;
 mod table;
 

@@ -1,8 +1,9 @@
 //! A small blocking HTTP/1.1 client: one connection, one request at a time, no cleverness.
 
+use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A connection to the edge.
@@ -50,7 +51,18 @@ impl Client {
 
     /// Connects within `patience`, which each answer may take as well.
     pub fn try_connect(host: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&host, patience)?;
+        Self::on(TcpStream::connect_timeout(&host, patience)?, host, patience)
+    }
+
+    /// Connects from one of this machine's addresses.
+    pub fn connect_from(source: Ipv4Addr, host: SocketAddr) -> Self {
+        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        net::bind(&socket, &SocketAddr::from((source, 0))).expect("an address of this machine");
+        net::connect(&socket, &host).expect("the edge listens");
+        Self::on(socket.into(), host, PATIENCE).expect("it is open")
+    }
+
+    fn on(stream: TcpStream, host: SocketAddr, patience: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
         Ok(Self { stream: BufReader::new(stream), host })

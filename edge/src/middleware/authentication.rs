@@ -2,13 +2,20 @@
 //!
 //! What was verified is remembered under the token's own bytes, in two generations: when the young
 //! one is full, the old one goes. So the memory is bounded and a token in use stays.
+//!
+//! A new token of an address from which too many came that were none is verified in spare time.
 
+use super::rate_limit::RateLimits;
+use super::spare_time::SpareTime;
+use crate::metrics::{Rejected, ThreadMetrics};
 use crate::problem::{Code, Problem};
 use crate::token::{Identity, TokenError, TokenKey, TokenRules, Verifier};
 use doorbuster_protocol::Timestamp;
 use hyper::{HeaderMap, header};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
 
 /// Tokens of one generation.
 const GENERATION_TOKENS_MAX: usize = 8_192;
@@ -20,6 +27,18 @@ pub(crate) struct Authentication {
     /// Where tokens come from, for those who have none.
     source: &'static str,
     verified: RefCell<Generations>,
+    spare: SpareTime,
+}
+
+/// Where a token comes from. It matters for one that was not seen before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) limits: &'a RateLimits,
+    pub(crate) metrics: &'a ThreadMetrics,
+    pub(crate) address: IpAddr,
+    /// Whether its connection has brought a token that was none.
+    pub(crate) has_brought_bad: &'a Cell<bool>,
+    pub(crate) now: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -35,17 +54,16 @@ impl Authentication {
             TokenKey::Secret(_) => "`doorbuster token` prints a token",
             TokenKey::Public(_) => "Get a token where you sign in",
         };
-        Ok(Self { verifier: Verifier::new(rules)?, source, verified: RefCell::default() })
+        let verifier = Verifier::new(rules)?;
+        Ok(Self { verifier, source, verified: RefCell::default(), spare: SpareTime::default() })
     }
 
-    /// Who asks with these headers. A token that is new passes `admit` before it is looked at, and
-    /// goes to `failed` when it turns out to be none: checking a signature is what costs here.
+    /// Who asks with these headers, which come from `origin`.
     pub(crate) fn identify(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
-        admit: impl FnOnce() -> Result<(), Problem>,
-        failed: impl FnOnce(),
+        origin: Origin<'_>,
     ) -> Result<Identity, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let what = "There is no Authorization header. Send `Authorization: Bearer TOKEN`";
@@ -62,13 +80,35 @@ impl Authentication {
             }
             return Err(refused(&TokenError::Expired));
         }
-        admit()?;
-        let identity = self.verifier.verify(token).map_err(|error| {
-            failed();
-            refused(&error)
-        })?;
+        let identity = self.verify(token, origin)?;
         self.verified.borrow_mut().insert(token, identity);
         Ok(identity)
+    }
+
+    /// Looks at a new token, if its origin is good enough or there is time.
+    fn verify(&self, token: &[u8], origin: Origin<'_>) -> Result<Identity, Problem> {
+        let Origin { limits, metrics, address, has_brought_bad, now } = origin;
+        let too_many = limits.admit_new_token(address, now).err();
+        let is_one_too_many = too_many.is_some();
+        let began = Instant::now();
+        if let Some(problem) = too_many
+            && !self.spare.is_there(began, has_brought_bad.get())
+        {
+            metrics.rejected(Rejected::BadTokens);
+            return Err(problem);
+        }
+        let verdict = self.verifier.verify(token);
+        if is_one_too_many {
+            self.spare.spend(began, began.elapsed());
+        }
+        verdict.map_err(|error| {
+            has_brought_bad.set(true);
+            limits.token_was_bad(address, now);
+            if is_one_too_many {
+                metrics.rejected(Rejected::BadTokens);
+            }
+            refused(&error)
+        })
     }
 
     fn missing(&self, what: &str) -> Problem {
@@ -128,7 +168,10 @@ fn refused(error: &TokenError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{EdgeConfig, RateLimit};
+    use crate::metrics::EdgeMetrics;
     use crate::token::{TokenSecret, mint};
+    use doorbuster_protocol::handshake::PreSharedKey;
     use hyper::header::HeaderValue;
     use std::time::Duration;
 
@@ -142,39 +185,97 @@ mod tests {
         headers
     }
 
+    /// An address, with a limit of bad tokens or none, and what is counted of it.
+    struct Place {
+        limits: RateLimits,
+        metrics: EdgeMetrics,
+    }
+
+    impl Place {
+        fn with(limit: Option<RateLimit>) -> Self {
+            let anywhere = "127.0.0.1:0".parse().unwrap();
+            let key = PreSharedKey::new([1; 32]);
+            let config = EdgeConfig {
+                bad_token_rate_limit: limit,
+                ..EdgeConfig::new(anywhere, vec![anywhere], key, secret())
+            };
+            Self { limits: RateLimits::new(&config), metrics: EdgeMetrics::new(1) }
+        }
+
+        /// Asks on a connection of this address.
+        fn ask(
+            &self,
+            authentication: &Authentication,
+            headers: &HeaderMap,
+            now: Timestamp,
+            has_brought_bad: &Cell<bool>,
+        ) -> Result<Identity, Problem> {
+            let origin = Origin {
+                limits: &self.limits,
+                metrics: &self.metrics.thread(0),
+                address: "192.0.2.1".parse().unwrap(),
+                has_brought_bad,
+                now: Instant::now(),
+            };
+            authentication.identify(headers, now, origin)
+        }
+
+        fn bad_tokens(&self) -> u64 {
+            let rejected = self.metrics.snapshot().rejected;
+            rejected.iter().find(|(reason, _)| *reason == "bad-tokens").unwrap().1
+        }
+    }
+
     fn ask(
         authentication: &Authentication,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Identity, Problem> {
-        authentication.identify(headers, now, || Ok(()), || {})
+        Place::with(None).ask(authentication, headers, now, &Cell::new(false))
     }
 
     #[test]
-    fn only_new_tokens_are_looked_at_and_only_bad_ones_count() {
+    fn past_the_limit_of_an_address_new_tokens_are_looked_at_in_spare_time() {
         let authentication = Authentication::new(&secret().into()).unwrap();
-        let token = mint(&secret(), "ann", false, Duration::from_secs(60)).unwrap();
-        let now = crate::time::now();
-        let check = |value: &str, is_shut: bool, expected: Option<Code>, failures: u32| {
-            let failed = std::cell::Cell::new(0);
-            let admit = || match is_shut {
-                true => Err(Problem::new(Code::RateLimited, "")),
-                false => Ok(()),
-            };
-            let fail = || failed.set(failed.get() + 1);
-            let answer = authentication.identify(&with(value), now, admit, fail);
+        let place = Place::with(RateLimit::new(1, 2).ok());
+        let (forger, buyer) = (Cell::new(false), Cell::new(false));
+        let check = |value: &str, from: &Cell<bool>, expected: Option<Code>, counted: u64| {
+            let answer = place.ask(&authentication, &with(value), crate::time::now(), from);
             assert_eq!(answer.err().map(|problem| problem.code()), expected, "{value}");
-            assert_eq!(failed.get(), failures, "{value}");
+            assert_eq!(place.bad_tokens(), counted, "{value}");
         };
-        let good = format!("Bearer {token}");
-        check("Bearer x.y.z", false, Some(Code::Unauthenticated), 1);
-        check("Bearer x.y.z", true, Some(Code::RateLimited), 0);
-        check(&good, true, Some(Code::RateLimited), 0);
-        check(&good, false, None, 0);
-        // It is known now, and costs nothing.
-        check(&good, true, None, 0);
-        // What is not even a token is refused for what it is.
-        check("Basic YTpi", true, Some(Code::Unauthenticated), 0);
+        let good = |name: &str| {
+            format!("Bearer {}", mint(&secret(), name, false, Duration::from_secs(60)).unwrap())
+        };
+        for _ in 0..20 {
+            let answer =
+                place.ask(&authentication, &with("Bearer x.y.z"), crate::time::now(), &forger);
+            assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated);
+        }
+        assert!(place.bad_tokens() > 0, "the address is past its limit");
+        let counted = place.bad_tokens();
+        check(&good("ann"), &buyer, None, counted);
+        assert!(forger.get() && !buyer.get());
+        // No time for an hour.
+        authentication.spare.spend(Instant::now() + Duration::from_secs(3_600), Duration::ZERO);
+        check("Bearer x.y.z", &forger, Some(Code::RateLimited), counted + 1);
+        check(&good("bob"), &buyer, Some(Code::RateLimited), counted + 2);
+        // Who is known costs nothing, and what is not even a token is refused for what it is.
+        check(&good("ann"), &buyer, None, counted + 2);
+        check("Basic YTpi", &forger, Some(Code::Unauthenticated), counted + 2);
+    }
+
+    #[test]
+    fn without_a_limit_every_token_is_looked_at() {
+        let authentication = Authentication::new(&secret().into()).unwrap();
+        authentication.spare.spend(Instant::now() + Duration::from_secs(3_600), Duration::ZERO);
+        let place = Place::with(None);
+        for _ in 0..100 {
+            let (headers, from) = (with("Bearer x.y.z"), Cell::new(true));
+            let answer = place.ask(&authentication, &headers, crate::time::now(), &from);
+            assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated);
+        }
+        assert_eq!(place.bad_tokens(), 0);
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub(crate) mod authentication;
 pub(crate) mod rate_limit;
 pub(crate) mod request_id;
+pub(crate) mod spare_time;

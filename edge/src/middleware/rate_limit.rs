@@ -78,7 +78,8 @@ impl RateLimits {
         self.admit(limiter, source_of(address), now)
     }
 
-    /// Passes a token of `address` that was not seen before, unless too many from there were none.
+    /// Whether a token of `address` that was not seen before may be looked at whatever it costs;
+    /// or what to say when there is no time for that, because too many from there were none.
     pub(crate) fn admit_new_token(&self, address: IpAddr, now: Instant) -> Result<(), Problem> {
         let Some(limiter) = &self.bad_tokens else { return Ok(()) };
         limiter

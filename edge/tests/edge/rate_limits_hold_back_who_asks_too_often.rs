@@ -6,6 +6,8 @@ use super::shop::{Shop, bearer, order_view, product_view};
 use doorbuster_edge::RateLimit;
 use doorbuster_protocol::Outcome;
 use doorbuster_protocol::outcome::OrderStatus;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 const FLASH: &str = "/orders/flash-sale/shoe";
@@ -30,31 +32,51 @@ fn order(user: &str, body: &str) -> String {
     request("POST", FLASH, &[("authorization", &bearer(user))], Some(body))
 }
 
+/// Forged orders that a forger sends before it reads an answer.
+const FORGED_AT_ONCE: usize = 50;
+
 #[test]
-fn an_address_has_so_many_bad_tokens() {
+fn who_shares_an_address_with_a_forger_is_served() {
     let placed = Outcome::Placed(order_view(OrderStatus::Pending));
     let shop = Shop::with(
         move |_| Reaction::Answer(placed),
         |config| config.bad_token_rate_limit = limit(),
     );
-    let mut client = shop.client();
-    let mut ask = |token: &str| {
-        let headers = [("authorization", token)];
+    let known = bearer("known");
+    let ask = |client: &mut Client, bearer: &str| {
+        let headers = [("authorization", bearer)];
         client.exchange(request("POST", FLASH, &headers, Some(r#"{"quantity": 1}"#)))
     };
-    let known = bearer("ann");
-    assert_eq!(ask(&known).status, 201);
-    let refused = exhaust(|| ask("Bearer x.y.z"), 401);
-    assert_eq!((refused.status, refused.code()), (429, "rate-limited".to_owned()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    assert!(shop.rejected("bad-tokens") > 0);
-    // Who was known before is served; who is new has to wait, whether good or bad.
-    assert_eq!(ask(&known).status, 201);
-    let new = bearer("bob");
-    while ask(&new).status == 429 {
-        std::thread::yield_now();
-    }
-    assert_eq!(ask(&new).status, 201);
+    let mut kept = shop.client();
+    assert_eq!(ask(&mut kept, &known).status, 201);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let forged = bearer("forger") + "AAAA";
+            let headers = [("authorization", forged.as_str())];
+            let order = request("POST", FLASH, &headers, Some(r#"{"quantity": 1}"#));
+            let mut client = shop.client();
+            while !is_over.load(Relaxed) {
+                client.send(order.repeat(FORGED_AT_ONCE));
+                for _ in 0..FORGED_AT_ONCE {
+                    let answer = client.answer();
+                    assert!(matches!(answer.status, 401 | 429), "{answer:?}");
+                }
+            }
+        });
+        // Also when a buyer is not served the forger has to stop.
+        let served = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            shop.wait(|shop| shop.rejected("bad-tokens") > 0);
+            for number in 0..200 {
+                let answer = ask(&mut shop.client(), &bearer(&format!("new-{number}")));
+                assert_eq!(answer.status, 201, "new buyer {number}: {answer:?}");
+                assert_eq!(ask(&mut kept, &known).status, 201, "who was known before");
+            }
+        }));
+        is_over.store(true, Relaxed);
+        served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    assert_eq!(shop.engine.asked().len(), 401, "no forged order came through");
 }
 
 /// Asks until it is too often, and gives that answer. What was taken before is the burst, and more
