@@ -2,6 +2,7 @@
 //! so that a busy edge can still be looked at.
 
 use crate::handlers::health;
+use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::problem::{Code, Problem};
 use crate::service::Answer;
 use bytes::Bytes;
@@ -21,8 +22,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// Connections at a time; more wait.
-const CONNECTIONS_MAX: usize = 64;
 /// The pause after a failed accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How long headers may take, and a connection may rest.
@@ -84,7 +83,7 @@ async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     loop {
         let seat = Arc::clone(&seats).acquire_owned().await.map_err(io::Error::other)?;
         tokio::select! {

@@ -5,6 +5,7 @@
 //! connections open holds nothing up.
 
 use crate::connection::{self, ConnectionState};
+use crate::limits::TURNED_AWAY_SHARE;
 use crate::metrics::Rejected;
 use crate::problem::Problem;
 use crate::wire::Wire;
@@ -22,9 +23,6 @@ use tokio::time::Instant;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The least time between two log lines about it.
 const WARN_EVERY: Duration = Duration::from_secs(1);
-/// For so many connections of a thread, one more that was turned away is given time to hear it;
-/// past it they are closed at once.
-const TURNED_AWAY_SHARE: usize = 64;
 /// How long writing a refusal may take.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 

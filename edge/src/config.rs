@@ -1,5 +1,7 @@
-//! What an edge is told before it starts. Every bound that a client can press against is here.
+//! What an edge is told before it starts, among it every bound that can be set. The others are in
+//! `limits`.
 
+use crate::limits::BODY_BYTES_DEFAULT;
 use crate::token::TokenRules;
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::net::{IpAddr, SocketAddr};
@@ -92,7 +94,7 @@ impl EdgeConfig {
             connections_per_thread_max: 16_384,
             connections_per_address: AddressLimit::Auto,
             descriptors_reserved: 256,
-            body_bytes_max: 64 * 1024,
+            body_bytes_max: BODY_BYTES_DEFAULT,
             body_timeout: Duration::from_secs(5),
             body_rate_min: NonZeroU32::new(1_024),
             header_timeout: Duration::from_secs(5),

@@ -1,14 +1,11 @@
 //! The open connections of a thread, and who has to go when there is no room for another.
 
 use crate::connection::ConnectionState;
+use crate::limits::LET_GO_SHARE;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use tokio::sync::Notify;
-
-/// When room is made, one in so many connections goes. So looking through all of them, which finds
-/// those that waited longest, comes to a few steps for each that is accepted.
-const LET_GO_SHARE: usize = 16;
 
 /// The open connections of a thread.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 //! kernel, and the reset can overtake the answer. So the sending side is closed first, and what
 //! still comes is read and forgotten for a while.
 
+use crate::limits::LINGER_BYTES_MAX;
 use crate::problem::Problem;
 use crate::wire::Wire;
 use hyper::HeaderMap;
@@ -19,8 +20,6 @@ use tokio::time::timeout;
 
 /// How long bytes are taken from a client that has had its last answer.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
-/// How many of them.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// A problem as the whole of an answer, after which the connection ends.
 pub(crate) fn answer(problem: Problem, request: &str) -> Vec<u8> {

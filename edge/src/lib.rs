@@ -7,6 +7,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`config`] | what an edge is told: addresses, secrets, bounds, times |
+//! | `limits` | the bounds that cannot be set |
 //! | [`server`] | threads, listeners, start and stop |
 //! | `connection` | one HTTP connection: its times, its end |
 //! | `wire` | its socket, with an eye on what comes in |
@@ -55,6 +56,7 @@ mod engine_link;
 mod farewell;
 mod handlers;
 mod json;
+mod limits;
 mod middleware;
 mod problem;
 mod refusal;

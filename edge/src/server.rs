@@ -2,6 +2,7 @@
 
 use crate::addresses::Addresses;
 use crate::config::EdgeConfig;
+use crate::limits::{BACKLOG, SEND_BUFFER_BYTES};
 use crate::metrics::EdgeMetrics;
 use crate::middleware::rate_limit::RateLimits;
 use crate::token::{TokenError, Verifier};
@@ -19,8 +20,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-/// Connections that wait to be accepted, per listener.
-const BACKLOG: i32 = 4_096;
 /// When the kernel asks whether a silent client is still there, how often, and how many times: one
 /// that vanished is found within a minute.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -30,9 +29,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// How long sent bytes may stay unacknowledged, or the client's window shut, also after the
 /// connection was closed here.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
-/// Bytes that the kernel keeps of answers that a client does not take. It doubles the number, and
-/// keeps a fixed buffer from growing to megabytes.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The pause after an accepted connection while the thread has more than it will get through. The
 /// kernel keeps the others waiting meanwhile, and past its bound their clients' kernels try again.

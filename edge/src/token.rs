@@ -9,6 +9,7 @@ mod key;
 
 pub use key::{KeyError, PublicKey, SignatureAlgorithm, TokenKey, TokenSecret};
 
+use crate::limits::TOKEN_BYTES_MAX;
 use doorbuster_protocol::BuyerId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use jsonwebtoken::{errors::ErrorKind, get_current_timestamp};
@@ -20,8 +21,6 @@ use std::time::Duration;
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Seconds that clocks may disagree.
 const LEEWAY_SECONDS: u64 = 5;
-/// Bytes of a token, past which it is not even looked at.
-const TOKEN_BYTES_MAX: usize = 4_096;
 
 /// What a bearer token must show to be taken.
 #[derive(Clone, Debug)]

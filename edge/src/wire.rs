@@ -6,6 +6,7 @@
 //! more than the bytes that it sent.
 
 use crate::framing::{Refusal, RequestStream};
+use crate::limits::ROOM_BYTES;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -13,9 +14,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// Bytes that are read at once while no buffer of hyper's is there.
-const ROOM_BYTES: usize = 4_096;
 
 /// A socket and the requests in its bytes.
 #[derive(Debug)]

@@ -2,12 +2,10 @@
 //! than a server needs.
 
 use super::scalar::{Scalar, opens_object, read_object};
+use crate::limits::ORDER_LINES_MAX;
 use crate::problem::{Code, Problem};
 use doorbuster_protocol::{ProductId, Quantity, limits};
 use serde::Deserialize;
-
-/// Lines that one order may list. They are summed by product.
-const LINES_MAX: usize = 100;
 
 /// What an order asks for, in range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +70,8 @@ pub(crate) fn parse_items(bytes: &[u8]) -> Result<OrderBody, Problem> {
     let items = raw.items.ok_or_else(no_list)?.get();
     let lines: Vec<&serde_json::value::RawValue> =
         serde_json::from_str(items).map_err(|_| no_list())?;
-    if lines.is_empty() || lines.len() > LINES_MAX {
-        let detail = format!("`items` must have 1 to {LINES_MAX} lines");
+    if lines.is_empty() || lines.len() > ORDER_LINES_MAX {
+        let detail = format!("`items` must have 1 to {ORDER_LINES_MAX} lines");
         return Err(Problem::invalid("items", detail));
     }
     let mut first: Option<(ProductId, u32)> = None;

@@ -2,6 +2,7 @@
 //! is refused with the one that was probably meant: a typo in a price or a limit must not pass.
 
 use super::scalar::{Scalar, read_object};
+use crate::limits::{DESCRIPTION_BYTES_MAX, FIELDS_MAX, PRODUCT_NAME_BYTES_MAX};
 use crate::problem::Problem;
 use crate::time::parse_rfc3339;
 use doorbuster_protocol::command::{Define, SaleState};
@@ -9,11 +10,6 @@ use doorbuster_protocol::{Currency, ProductId, Timestamp, limits};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
-
-/// Bytes of what a product is called.
-const NAME_BYTES_MAX: usize = 200;
-/// Bytes of what is said about it.
-const DESCRIPTION_BYTES_MAX: usize = 8_192;
 
 /// The body of `PUT /products/{product}`: terms for the engine, words for the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +38,7 @@ pub(crate) fn parse_definition(bytes: &[u8], product: ProductId) -> Result<Produ
     let terms = &mut body.terms;
     for (field, value) in fields(bytes)? {
         match &*field {
-            "name" => body.name = Some(words(&value, "name", 1, NAME_BYTES_MAX)?),
+            "name" => body.name = Some(words(&value, "name", 1, PRODUCT_NAME_BYTES_MAX)?),
             "description" => {
                 body.description = Some(words(&value, "description", 0, DESCRIPTION_BYTES_MAX)?);
             }
@@ -133,9 +129,6 @@ fn fields(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, Scalar<'_>)>, Problem> {
     }
     Ok(fields)
 }
-
-/// Fields past this are not read: no body here has so many.
-const FIELDS_MAX: usize = 64;
 
 struct Fields<'a>(Vec<(Cow<'a, str>, Scalar<'a>)>);
 

@@ -24,14 +24,4 @@ pub use head::{Content, Head, HeadCheck};
 pub use refusal::Refusal;
 pub use stream::{Passed, RequestStream};
 
-/// Bytes of a request line and its headers, past which a request is answered 431.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of a path with its query, past which a request is answered 414. The shortest bound that
-/// RFC 9112 §3 recommends.
-pub const TARGET_BYTES_MAX: usize = 8_000;
-/// Headers of one request, past which it is answered 431.
-pub const HEADERS_MAX: usize = 64;
-/// Digits of a chunk's size.
-pub const CHUNK_DIGITS_MAX: u32 = 8;
-
-const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+pub use crate::limits::{CHUNK_DIGITS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};

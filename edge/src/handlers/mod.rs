@@ -4,6 +4,7 @@ pub(crate) mod health;
 pub(crate) mod orders;
 pub(crate) mod products;
 
+use crate::limits::PAGE_ROWS_MAX;
 use crate::problem::Problem;
 use crate::router::{decode, query_value};
 use crate::service::Call;
@@ -11,8 +12,6 @@ use std::str::FromStr;
 
 /// Rows of a page, when the query does not say.
 const PAGE_ROWS_DEFAULT: u32 = 20;
-/// The most rows of a page.
-const PAGE_ROWS_MAX: u32 = 100;
 
 /// The parameter of a path as text.
 fn parameter<'a>(

@@ -3,6 +3,7 @@
 
 use super::{PAGE_ROWS_MAX, page, parameter};
 use crate::body::product::{InventoryBody, parse_definition, parse_inventory, parse_state};
+use crate::limits::FLASH_SALE_PAGES_MAX;
 use crate::middleware::authentication::require_admin;
 use crate::problem::{Code, Problem};
 use crate::render::{self, Live, Words};
@@ -12,10 +13,6 @@ use doorbuster_protocol::command::{Ask, Command, Define, Read};
 use doorbuster_protocol::outcome::ProductView;
 use doorbuster_protocol::{Outcome, ProductId};
 use hyper::StatusCode;
-
-/// Pages of the catalog that one list of sales looks through, so that a long tail of sales that are
-/// over costs a request no more than this.
-const FLASH_SALE_PAGES_MAX: usize = 8;
 
 /// The product that a path names.
 pub(crate) fn parse_product(segment: &str) -> Result<ProductId, Problem> {

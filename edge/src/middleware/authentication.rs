@@ -7,6 +7,7 @@
 
 use super::rate_limit::RateLimits;
 use super::spare_time::SpareTime;
+use crate::limits::GENERATION_TOKENS_MAX;
 use crate::metrics::{Rejected, ThreadMetrics};
 use crate::problem::{Code, Problem};
 use crate::token::{Identity, TokenError, TokenKey, TokenRules, Verifier};
@@ -16,9 +17,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
-
-/// Tokens of one generation.
-const GENERATION_TOKENS_MAX: usize = 8_192;
 
 /// Verifies the tokens of one thread.
 #[derive(Debug)]

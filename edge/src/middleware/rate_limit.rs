@@ -9,16 +9,17 @@
 //!
 //! # What the table can get wrong
 //!
-//! - It has a fixed size, 2 MiB: [`LINES`] cache lines of [`WAYS`] slots. A source needs a slot only
-//!   while it is ahead of schedule, so with R requests taken per second and a rate of r no more than
-//!   R / r slots are in use. A source whose line is full of others passes unmetered: with 25 000
-//!   sources ahead at once 1 in 600 000 does, with 50 000 1 in 5 000, with 100 000 1 in 75.
+//! - It has a fixed size, 2 MiB: [`RATE_LINES`] cache lines of [`RATE_WAYS`] slots. A source needs a
+//!   slot only while it is ahead of schedule, so with R requests taken per second and a rate of r no
+//!   more than R / r slots are in use. A source whose line is full of others passes unmetered: with
+//!   25 000 sources ahead at once 1 in 600 000 does, with 50 000 1 in 5 000, with 100 000 1 in 75.
 //! - Sources are told apart within a line by 24 bits of a keyed hash: at most one source in two
 //!   million shares its limit with another. The key is random per process, so nobody can aim at it.
 //! - Two threads may give a new source two slots, when one stalls between its look and its write
 //!   while a slot before the other's comes free. The source then gets its burst once more, once.
 
 use crate::config::{EdgeConfig, RateLimit};
+use crate::limits::{RATE_LINES, RATE_WAYS};
 use crate::problem::Problem;
 use crate::refusal;
 use doorbuster_protocol::BuyerId;
@@ -28,10 +29,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Slots among which a source is looked for.
-const WAYS: usize = 8;
-/// Groups of slots.
-const LINES: usize = 1 << 15;
 /// Bits of a slot that hold its time, in microseconds; the others hold the source's tag. The times
 /// go round once in 12 days.
 const TIME_BITS: u32 = 40;
@@ -136,7 +133,7 @@ struct Limiter {
 
 /// Slots: a tag, which is never 0, above a theoretical arrival time. 0 was never used.
 #[repr(align(64))]
-struct Line([AtomicU64; WAYS]);
+struct Line([AtomicU64; RATE_WAYS]);
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,7 +150,9 @@ impl Limiter {
             interval_us,
             tolerance_us: burst_us - interval_us,
             ahead_max_us: burst_us + SKEW_US,
-            lines: (0..LINES).map(|_| Line([const { AtomicU64::new(0) }; WAYS])).collect(),
+            lines: (0..RATE_LINES)
+                .map(|_| Line([const { AtomicU64::new(0) }; RATE_WAYS]))
+                .collect(),
             hasher: RandomState::new(),
         }
     }
@@ -187,7 +186,7 @@ impl Limiter {
     /// The line where a source is looked for, and its tag there.
     fn place_of(&self, source: u128) -> (&Line, u64) {
         let hash = self.hasher.hash_one(source);
-        (&self.lines[hash as usize % LINES], (hash >> TIME_BITS).max(1))
+        (&self.lines[hash as usize % RATE_LINES], (hash >> TIME_BITS).max(1))
     }
 
     /// How far ahead of schedule a source's slot is, if that is not too far.

@@ -115,11 +115,11 @@ fn a_crowd_passes_and_a_slot_that_is_past_is_used_again() {
             .count()
     };
     let limiter = limiter(1, 1);
-    let sources = 4 * (LINES * WAYS) as u128;
+    let sources = 4 * (RATE_LINES * RATE_WAYS) as u128;
     let refused = (0..sources).filter(|source| limiter.admit(*source, 7).is_err()).count();
     // Sources that share a tag within a line are refused: far less than one in 100 000.
     assert!(refused < 100, "{refused}");
-    assert!(crowded(&limiter, 7) > LINES * 9 / 10, "so many sources fill the table");
+    assert!(crowded(&limiter, 7) > RATE_LINES * 9 / 10, "so many sources fill the table");
     let passed = (0..sources).filter(|source| limiter.admit(*source, 7).is_ok()).count();
     assert!(passed as u128 > sources / 2, "those who have no slot pass: {passed}");
     // Once the crowd is past, everybody has a slot again.

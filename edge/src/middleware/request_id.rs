@@ -3,14 +3,13 @@
 //! A client may bring its own in `x-request-id`; one that is not 1 to 64 plain characters is
 //! replaced. Ids made here are a random word of the thread and a count.
 
+use crate::limits::REQUEST_ID_BYTES_MAX;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use std::cell::Cell;
 
 /// The header of requests and answers.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-
-const BYTES_MAX: usize = 64;
 
 /// Makes the ids of one thread.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl RequestIds {
 }
 
 fn is_plain(bytes: &[u8]) -> bool {
-    (1..=BYTES_MAX).contains(&bytes.len())
+    (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len())
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 

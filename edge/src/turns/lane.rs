@@ -3,14 +3,13 @@
 
 use super::limit::Limit;
 use super::line::{End, Line, Place, Word};
+use crate::limits::TURNS_REMEMBERED_MAX;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// While this thread has no time to spare, one is sent away for so many that had a turn. To refuse
 /// costs up to 40 % of what an order costs: this takes a fortieth of the time at the most.
 const TURNS_PER_REFUSAL: usize = 16;
-/// Turns that are remembered for that.
-const TURNS_REMEMBERED_MAX: usize = 4_096;
 
 /// How long who waits may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
