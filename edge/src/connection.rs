@@ -6,7 +6,7 @@
 //! both share the connection's one [`Alarm`] with the requests' own deadlines.
 //!
 //! A connection without a request is a socket and a few words: hyper and its buffers come with the
-//! first whole head, and go when there was nothing to do for [`BUFFERS_KEPT`].
+//! first whole head, and go when there was nothing to do for a while (`buffers_kept`).
 
 use crate::addresses::Seat;
 use crate::alarm::Alarm;
@@ -28,13 +28,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// How long a connection that rests keeps its buffers.
-const BUFFERS_KEPT: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug)]
@@ -324,7 +320,7 @@ fn watch(state: &ConnectionState, worker: &Worker, context: &mut Context<'_>) ->
             Poll::Ready(Next::End)
         }
         Phase::Resting(since) if is_quiet => {
-            let kept = BUFFERS_KEPT.min(worker.config.idle_timeout);
+            let kept = worker.config.buffers_kept.min(worker.config.idle_timeout);
             ready!(state.alarm.poll(context, since + kept));
             Poll::Ready(Next::Rest)
         }
