@@ -127,7 +127,8 @@ impl Clock {
 }
 
 /// The writing thread.
-pub(crate) struct Writer {
+#[derive(Debug)]
+pub struct Writer {
     lines: Sender<Line>,
     clock: Clock,
     thread: JoinHandle<io::Result<()>>,
@@ -136,7 +137,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts a new journal; one that was there is overwritten. `asks_engine`: over the binary
     /// protocol.
-    pub(crate) fn create(path: &Path, asks_engine: bool) -> io::Result<Self> {
+    pub fn create(path: &Path, asks_engine: bool) -> io::Result<Self> {
         let file = File::create(path)?;
         let (lines, receiver) = channel();
         let begun = Begun { version: VERSION, asks_engine };
@@ -149,7 +150,7 @@ impl Writer {
     }
 
     /// What one of `count` workers writes with.
-    pub(crate) fn pen(&self, worker: usize, count: usize) -> Pen {
+    pub fn pen(&self, worker: usize, count: usize) -> Pen {
         Pen {
             lines: self.lines.clone(),
             clock: self.clock,
@@ -160,7 +161,7 @@ impl Writer {
     }
 
     /// Waits until every line is written. All pens must be gone.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         drop(self.lines);
         self.thread.join().expect("the journal's thread does not panic")
     }
@@ -168,7 +169,7 @@ impl Writer {
 
 /// What a worker writes with. The numbers of its operations are its own.
 #[derive(Debug)]
-pub(crate) struct Pen {
+pub struct Pen {
     lines: Sender<Line>,
     clock: Clock,
     client: u32,
@@ -178,7 +179,7 @@ pub(crate) struct Pen {
 
 impl Pen {
     /// A request is about to be sent; its number.
-    pub(crate) fn sent(&self, ask: Ask, called: Called) -> u64 {
+    pub fn sent(&self, ask: Ask, called: Called) -> u64 {
         let operation = self.next.get();
         self.next.set(operation + self.step);
         let (client, called) = (self.client, Some(Box::new(called)));
@@ -187,7 +188,7 @@ impl Pen {
     }
 
     /// Its answer is there, or will never be.
-    pub(crate) fn answered(&self, operation: u64, answer: Answer) {
+    pub fn answered(&self, operation: u64, answer: Answer) {
         let at_us = self.clock.now_us();
         self.write(Line::Answered(Answered { operation, at_us, answer }));
     }

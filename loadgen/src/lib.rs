@@ -17,7 +17,7 @@
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
 //! | `tally` · [`report`] · `report_text` | counts and histograms; the report as data and as text |
 //! | `stages` · [`stage_report`] | the same for each stage of a plan that has stages, and over time |
-//! | [`journal`] · `told` | all that was sent and answered, as JSON lines, for whoever kills the server |
+//! | [`journal`] · [`told`] | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
 //! | [`credentials`] | bearer tokens |
 
@@ -28,6 +28,7 @@ pub mod progress;
 pub mod report;
 pub mod stage_report;
 pub mod target;
+pub mod told;
 
 mod answer;
 mod attempt;
@@ -44,7 +45,6 @@ mod run;
 mod schedule;
 mod stages;
 mod tally;
-mod told;
 mod twin;
 mod worker;
 

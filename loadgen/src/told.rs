@@ -11,11 +11,13 @@ use doorbuster_protocol::{self as protocol, IdempotencyKey};
 use serde::Deserialize;
 use std::borrow::Cow;
 
-pub(crate) fn product(id: protocol::ProductId) -> ProductId {
+/// A product, as histories name it.
+pub fn product(id: protocol::ProductId) -> ProductId {
     ProductId::new(u128::from_be_bytes(*id.as_bytes()))
 }
 
-pub(crate) fn buyer(id: protocol::BuyerId) -> BuyerId {
+/// A buyer, as histories name them.
+pub fn buyer(id: protocol::BuyerId) -> BuyerId {
     BuyerId::new(u128::from_be_bytes(*id.as_bytes()))
 }
 
@@ -23,7 +25,8 @@ pub(crate) fn order(id: protocol::OrderId) -> OrderId {
     OrderId::new(u128::from_be_bytes(*id.as_bytes()))
 }
 
-pub(crate) fn key(key: IdempotencyKey) -> Option<KeyId> {
+/// A key, as histories name it; `None` for no key.
+pub fn key(key: IdempotencyKey) -> Option<KeyId> {
     (!key.is_none()).then(|| KeyId::new(u128::from_be_bytes(*key.as_bytes())))
 }
 
@@ -104,7 +107,7 @@ struct OrderBody<'a> {
 }
 
 /// An order as an edge tells it; `None` for what is no such document.
-pub(crate) fn order_of_body(body: &[u8]) -> Option<OrderSeen> {
+pub fn order_of_body(body: &[u8]) -> Option<OrderSeen> {
     let body: OrderBody<'_> = serde_json::from_slice(body).ok()?;
     let time = |text: Option<Cow<'_, str>>| match text {
         None => Some(None),

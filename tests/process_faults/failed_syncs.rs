@@ -10,7 +10,6 @@ use crate::support::disk::Disk;
 use crate::support::stored::Stored;
 use crate::support::{Server, behind, doorbuster, doorbuster_after, wait_until};
 use crate::trial::{Trial, times};
-use crate::witness::Witness;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -33,7 +32,7 @@ fn sale(trial: &mut Trial, memory: &Disk, disk: &Disk, round: u32, start: Start<
     let http = server.http.to_string();
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     let before = load.progress.accepted();
     wait_until("orders are placed", || load.progress.accepted() > before + 100);
 

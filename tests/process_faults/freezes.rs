@@ -6,15 +6,10 @@ use crate::shop::Shop;
 use crate::support::metrics::Metrics;
 use crate::support::{Server, seed, wait_until};
 use crate::trial::{Trial, dial, times};
-use crate::witness::{Came, Witness};
+use crate::witness::Came;
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// What the edge gives the engine.
-const ORDER_TIMEOUT: Duration = Duration::from_millis(500);
-/// What a busy machine may add to it.
-const ALLOWANCE: Duration = Duration::from_secs(2);
 
 fn durations(seed_variable: &str) -> impl Iterator<Item = Duration> {
     let mut random = fastrand::Rng::with_seed(seed(seed_variable));
@@ -30,7 +25,7 @@ fn a_whole_server_frozen() {
     let server = Server::start_with(&data, "127.0.0.1:0", &flags);
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     for frozen in durations("DOORBUSTER_SEED") {
         trial.until_sold(&load, Instant::now());
         server.signal(Signal::STOP);
@@ -53,12 +48,13 @@ fn a_frozen_engine_makes_edges_refuse_and_nobody_hang() {
     let mut shop = Apart::start(&data, start);
     trial.open_sale(shop.http(), &data);
     let load = trial.load(shop.http(), &data, None);
-    let witness = Witness::send(shop.http(), &data, "witness");
+    let witness = trial.witness(shop.http(), &data);
     for frozen in durations("DOORBUSTER_SEED") {
         trial.until_sold(&load, Instant::now());
         shop.freeze(Part::Engine);
         let begun = Instant::now();
         thread::sleep(frozen);
+        // While it stands still: so it is the edge's own time that ends the wait.
         wait_until("it is refused again and again", || {
             witness.seen().since(begun).filter(|it| it.came != Came::Order).count() >= 2
         });
@@ -69,9 +65,8 @@ fn a_frozen_engine_makes_edges_refuse_and_nobody_hang() {
         trial.until_sold(&load, Instant::now());
         let seen = witness.seen();
         for sighting in seen.since(begun) {
-            let is_in_time = sighting.took <= ORDER_TIMEOUT + ALLOWANCE;
             let is_answer = matches!(sighting.came, Came::Order | Came::Refusal(503, _));
-            assert!(is_in_time && is_answer, "{sighting:?}");
+            assert!(is_answer, "{sighting:?}");
         }
         let is_lost = frozen > Duration::from_secs(15);
         assert!(!(is_lost && is_ready), "an edge without an engine is not ready");
@@ -86,13 +81,13 @@ fn a_frozen_projector_stops_no_order() {
     let mut shop = Apart::start(&data, Start::default());
     trial.open_sale(shop.http(), &data);
     let load = trial.load(shop.http(), &data, None);
-    let witness = Witness::send(shop.http(), &data, "witness");
+    let witness = trial.witness(shop.http(), &data);
     for frozen in durations("DOORBUSTER_SEED") {
         trial.until_sold(&load, Instant::now());
         shop.freeze(Part::Projector);
         let (begun, before) = (Instant::now(), load.progress.accepted());
         thread::sleep(frozen);
-        assert!(load.progress.accepted() > before + 100, "the sale goes on");
+        wait_until("the sale goes on", || load.progress.accepted() > before + 100);
         shop.thaw(Part::Projector);
         trial.fault();
         trial.until_sold(&load, Instant::now());
@@ -110,12 +105,13 @@ fn a_frozen_edge_harms_no_other_edge() {
     trial.open_sale(shop.http(), &data);
     let other = shop.another_edge();
     let load = trial.load(shop.http(), &data, None);
-    let witness = Witness::send(other.address.expect("it listens"), &data, "witness");
+    let witness = trial.witness(other.address.expect("it listens"), &data);
     for frozen in durations("DOORBUSTER_SEED") {
         trial.until_sold(&load, Instant::now());
         shop.freeze(Part::Edge);
         let begun = Instant::now();
         thread::sleep(frozen);
+        wait_until("others order on", || witness.seen().since(begun).count() > 10);
         let engine = Metrics::of(shop.engine_admin());
         shop.thaw(Part::Edge);
         trial.fault();
@@ -123,7 +119,6 @@ fn a_frozen_edge_harms_no_other_edge() {
         assert!(engine.sum("engine_connections") >= 2.0, "the frozen one is still connected");
         let seen = witness.seen();
         assert_eq!(seen.since(begun).find(|it| it.came != Came::Order).map(|it| &it.came), None);
-        assert!(seen.since(begun).count() > 10, "there were orders");
     }
     let testimony = trial.close(shop, load, witness);
     assert!(testimony.refusals().is_empty(), "{:?}", testimony.refusals());

@@ -28,7 +28,7 @@ fn the_logs_disk_fills_up(mut trial: Trial, disk: &Disk) {
     let server = Server::start_with(&data, "127.0.0.1:0", &flags);
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     for _ in 0..times(1, 10) {
         trial.until_sold(&load, Instant::now());
         let filler = disk.fill();
@@ -86,7 +86,7 @@ fn the_stores_disk_fills_up() {
     let server = Server::start_with(&data, "127.0.0.1:0", &flags);
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, Some(dial(300.0, 200.0)));
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     let lag = || Metrics::of(server.admin).sum("projector_lag_events");
     for _ in 0..times(1, 5) {
         trial.until_sold(&load, Instant::now());
@@ -122,7 +122,7 @@ fn the_log_outgrows_its_disk_and_goes_on() {
     let server = Server::start_with(&data, "127.0.0.1:0", &flags);
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     let rounds = || server.log().matches("what one snapshot covers is let go of").count();
     for round in 1..=times(1, 5) as usize {
         wait_until("segments go that one snapshot covers", || rounds() >= round);

@@ -6,7 +6,6 @@ use crate::support::load::Load;
 use crate::support::written_log::lengthen;
 use crate::support::{PATIENCE, Server, doorbuster, seed, wait_until};
 use crate::trial::{Trial, times};
-use crate::witness::Witness;
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
@@ -17,15 +16,19 @@ use std::time::{Duration, Instant};
 /// One core and one edge thread, as `auto` gives on two CPUs, wherever this runs.
 const SMALL: [&str; 4] = ["--cores", "1", "--edge-threads", "1"];
 
+/// A killed server places orders again within this, start and recovery included.
+const RECOVERY_MAX: Duration = Duration::from_secs(5);
+
 /// Runs cycles over one data directory: `end` ends the server, which then starts again.
 fn cycles(trial: &mut Trial, count: u32, flags: &[&str], mut end: impl FnMut(Server, &str)) {
+    trial.recovers_within(RECOVERY_MAX);
     let data = trial.data();
     let flags = [&SMALL[..], flags].concat();
     let mut server = Server::start_with(&data, "127.0.0.1:0", &flags);
     let http = server.http.to_string();
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     for _ in 0..count {
         let before = load.progress.accepted();
         wait_until("orders are placed", || load.progress.accepted() > before + 50);
@@ -100,12 +103,13 @@ fn is_writing_a_snapshot(data: &Path) -> bool {
 #[test]
 fn each_role_killed_alone() {
     let mut trial = Trial::of("each role killed alone");
+    trial.recovers_within(RECOVERY_MAX);
     let data = trial.data();
     let mut shop = Apart::start(&data, Start::default());
     let http = crate::shop::Shop::http(&shop);
     trial.open_sale(http, &data);
     let load = trial.load(http, &data, None);
-    let witness = Witness::send(http, &data, "witness");
+    let witness = trial.witness(http, &data);
     let is_selling = |load: &Load| {
         let before = load.progress.accepted();
         wait_until("orders are placed", || load.progress.accepted() > before + 20);

@@ -4,7 +4,6 @@
 use crate::support::control_group::ControlGroup;
 use crate::support::{Server, doorbuster_after, wait_until};
 use crate::trial::{Trial, times};
-use crate::witness::Witness;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ fn the_kernel_ends_a_server_that_needs_too_much_memory() {
     let http = server.http.to_string();
     trial.open_sale(server.http, &data);
     let load = trial.load(server.http, &data, None);
-    let witness = Witness::send(server.http, &data, "witness");
+    let witness = trial.witness(server.http, &data);
     for _ in 0..times(1, 20) {
         trial.until_sold(&load, Instant::now());
         group.limit_memory();

@@ -4,11 +4,13 @@
 //! With `DOORBUSTER_FAULTS_TABLE=FILE` each run leaves a line there: what `scripts/faults` prints.
 
 use crate::shop::Shop;
+use crate::support::history::{judge_by, rows_of_stored};
 use crate::support::http::Client;
 use crate::support::load::Load;
 use crate::support::stored::Stored;
 use crate::support::{is_alive, run_well, skip, token, token_secret, wait_until};
 use crate::witness::{PRODUCT, Testimony, Witness};
+use doorbuster_history::Allowance;
 use doorbuster_loadgen::journal::Entry;
 use doorbuster_loadgen::{Credentials, Pace, Plan};
 use serde_json::{Value, json};
@@ -23,6 +25,11 @@ use tempfile::TempDir;
 /// Sold out early, so that most of a run tries to sell beyond it.
 const FEW: (&str, u32) = ("few", 200);
 const MANY: (&str, u32) = (PRODUCT, 100_000_000);
+/// How long it may be until orders are placed again, where a scenario says nothing else.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
+/// What the load, and the witness, asked and were told.
+const LOAD_JOURNAL: &str = "load.jsonl";
+const WITNESS_JOURNAL: &str = "witness.jsonl";
 /// Orders that are asked for again with their key at the end.
 const KEYS_TRIED: usize = 200;
 
@@ -57,8 +64,14 @@ pub(crate) struct Trial {
     lost: u64,
     oversold: u64,
     refused: BTreeMap<String, u64>,
+    /// Whether the history checker has judged it: not once the log had lost its beginning.
+    is_judged: Option<bool>,
+    /// How far the engine's clock may be from that of the clients.
+    skew: Duration,
     /// The longest time from the end of a fault to the next order.
     recovery: Option<Duration>,
+    /// What that may be, where the machine does nothing else.
+    recovery_max: Duration,
     is_settled: bool,
     skipped: Option<String>,
 }
@@ -98,7 +111,10 @@ impl Trial {
             lost: 0,
             oversold: 0,
             refused: BTreeMap::new(),
+            is_judged: None,
+            skew: Duration::ZERO,
             recovery: None,
+            recovery_max: RECOVERY_MAX,
             is_settled: false,
             skipped: None,
         }
@@ -146,7 +162,7 @@ impl Trial {
             Some(rate) => format!("{rate}/s"),
             None => format!("{CONCURRENCY} buyers"),
         };
-        let journal = self.path("acknowledged.jsonl");
+        let journal = self.path(LOAD_JOURNAL);
         Load::start(http, data, |plan: &mut Plan| {
             plan.pace = rate.map_or(Pace::Closed, |rate| Pace::Open { rate });
             plan.concurrency = rate.map_or(CONCURRENCY, |_| 4 * CONCURRENCY);
@@ -159,6 +175,16 @@ impl Trial {
             plan.reconnect_patience = Duration::from_secs(120);
             plan.journal = Some(journal);
         })
+    }
+
+    /// Somebody who watches, and buys on.
+    pub(crate) fn witness(&self, http: SocketAddr, data: &Path) -> Witness {
+        Witness::send(http, data, "witness", &self.path(WITNESS_JOURNAL))
+    }
+
+    /// The engine's clock may be so far from that of the clients.
+    pub(crate) fn clocks_differ(&mut self, by: Duration) {
+        self.skew = by;
     }
 
     /// The fault was made once more.
@@ -176,6 +202,12 @@ impl Trial {
     /// Everything is as it was; `ended` is when the fault did.
     pub(crate) fn recovered(&mut self, ended: Instant) {
         self.recovery = self.recovery.max(Some(ended.elapsed()));
+    }
+
+    /// Recovery may take so long at the most, which is asserted in the long form alone: that one has
+    /// the machine to itself.
+    pub(crate) fn recovers_within(&mut self, time: Duration) {
+        self.recovery_max = time;
     }
 
     /// Ends the load, and settles everything: see [`Trial::settle`].
@@ -199,7 +231,8 @@ impl Trial {
     }
 
     /// Each key gives its order again; the store gets everything; log and store are sound, fit each
-    /// other, sold no unit twice; and every acknowledged order stands where its buyer was told.
+    /// other, sold no unit twice; every acknowledged order stands where its buyer was told; and the
+    /// history checker finds that every answer was right at its time.
     pub(crate) fn settle(&mut self, shop: impl Shop, store: &Stored, acknowledged: &[Entry]) {
         self.acknowledged += acknowledged.len();
         assert!(!acknowledged.is_empty(), "there was a load");
@@ -208,19 +241,37 @@ impl Trial {
         wait_until("the store has everything", || shop.has_stored_all());
         shop.end();
 
-        let data = data.to_str().expect("UTF-8");
-        run_well(&["log", "verify", "--data", data]);
+        let path = data.to_str().expect("UTF-8");
+        run_well(&["log", "verify", "--data", path]);
         let flags = store.flags();
         let flags = flags.iter().map(String::as_str);
         let audit: Vec<&str> =
-            ["audit", "--json", "--data", data].into_iter().chain(flags).collect();
+            ["audit", "--json", "--data", path].into_iter().chain(flags).collect();
         let audit: Value = serde_json::from_str(&run_well(&audit)).expect("the audit prints JSON");
         self.oversold += audit["oversold"].as_u64().expect("a count");
         let missing = missing(store, acknowledged);
         self.lost += missing.len() as u64;
-        self.is_settled = self.lost == 0 && self.oversold == 0;
         let first = &missing[..missing.len().min(5)];
-        assert!(self.is_settled, "{} lost, {} oversold: {first:#?}", self.lost, self.oversold);
+        let is_sound = self.lost == 0 && self.oversold == 0;
+        assert!(is_sound, "{} lost, {} oversold: {first:#?}", self.lost, self.oversold);
+        self.judge(&data, store);
+        let (took, most) = (self.recovery.unwrap_or_default(), self.recovery_max);
+        assert!(
+            !is_long() || took <= most,
+            "orders were placed again after {took:?}, not {most:?}"
+        );
+        self.is_settled = true;
+    }
+
+    fn judge(&mut self, data: &Path, store: &Stored) {
+        let usual = Allowance::default();
+        let skew_us = usual.engine_skew_us + self.skew.as_micros() as u64;
+        let allowance = Allowance { engine_skew_us: skew_us, ..usual };
+        let journals = [self.path(LOAD_JOURNAL), self.path(WITNESS_JOURNAL)];
+        let journals = [journals[0].as_path(), journals[1].as_path()];
+        let verdict = judge_by(allowance, data, &journals, Some(rows_of_stored(store)));
+        // Of several sales each has to be judged.
+        self.is_judged = Some(verdict.is_some() && self.is_judged != Some(false));
     }
 
     fn line(&self) -> String {
@@ -232,6 +283,11 @@ impl Trial {
             None if self.is_settled && !std::thread::panicking() => "held".to_owned(),
             None => "FAILED".to_owned(),
         };
+        let history = match self.is_judged {
+            Some(true) => "judged",
+            Some(false) => "trimmed",
+            None => "-",
+        };
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         [
             self.scenario.to_owned(),
@@ -240,6 +296,7 @@ impl Trial {
             self.acknowledged.to_string(),
             self.lost.to_string(),
             self.oversold.to_string(),
+            history.to_owned(),
             or_none(refused.join(", ")),
             recovery.unwrap_or_else(|| "-".to_owned()),
             verdict,

@@ -1,9 +1,15 @@
 //! A buyer who watches: orders again and again on one connection, and notes every answer, how long
-//! it took, and when none came. An order without an answer is asked for again with its key.
+//! it took, and when none came. An order without an answer is asked for again with its key. What it
+//! asked and was told also goes to a journal, as that of the load does.
 
-use crate::support::http::Client;
+use crate::support::http::{Answer, Client};
 use crate::support::token;
-use doorbuster_loadgen::journal::Entry;
+use doorbuster_history::answer::{Answer as Told, Refusal};
+use doorbuster_history::journal::Called;
+use doorbuster_history::operation::Ask;
+use doorbuster_loadgen::journal::{Entry, Pen, Writer};
+use doorbuster_loadgen::told;
+use doorbuster_protocol::{BuyerId, IdempotencyKey, ProductId};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
@@ -23,9 +29,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A witness at work.
 pub(crate) struct Witness {
-    stop: Arc<AtomicBool>,
+    signals: Arc<Signals>,
     seen: Arc<Mutex<Testimony>>,
-    thread: JoinHandle<()>,
+    /// The thread, and the writer of the journal; `None` once they were waited for.
+    work: Option<(JoinHandle<()>, Writer)>,
+}
+
+/// What a witness is told.
+#[derive(Default)]
+struct Signals {
+    /// To place no more orders, once the last one is answered.
+    stop: AtomicBool,
+    /// To wait for no answer any more: the test has failed.
+    leave: AtomicBool,
 }
 
 /// One try to order.
@@ -62,13 +78,15 @@ pub(crate) struct Testimony {
 }
 
 impl Witness {
-    /// Sends one, who buys by the name `buyer`.
-    pub(crate) fn send(http: SocketAddr, data: &Path, buyer: &str) -> Self {
-        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let (told, noted) = (Arc::clone(&stop), Arc::clone(&seen));
+    /// Sends one, who buys by the name `buyer`; what it asks and is told goes to the file `journal`.
+    pub(crate) fn send(http: SocketAddr, data: &Path, buyer: &str, journal: &Path) -> Self {
+        let (signals, seen) = (Arc::new(Signals::default()), Arc::default());
+        let (told, noted) = (Arc::clone(&signals), Arc::clone(&seen));
         let (buyer, token) = (buyer.to_owned(), token(data, buyer, false));
-        let thread = thread::spawn(move || watch(http, &buyer, &token, &told, &noted));
-        Self { stop, seen, thread }
+        let writer = Writer::create(journal, false).expect("a journal");
+        let pen = writer.pen(0, 1);
+        let thread = thread::spawn(move || watch(http, &buyer, &token, &told, &noted, &pen));
+        Self { signals, seen, work: Some((thread, writer)) }
     }
 
     /// What it has seen so far.
@@ -77,10 +95,19 @@ impl Witness {
     }
 
     /// What it saw, after its last order was answered.
-    pub(crate) fn stop(self) -> Testimony {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("a witness does not panic");
+    pub(crate) fn stop(mut self) -> Testimony {
+        self.signals.stop.store(true, Ordering::Relaxed);
+        let (thread, writer) = self.work.take().expect("it is waited for once");
+        thread.join().expect("a witness does not panic");
+        writer.finish().expect("the journal is written");
         std::mem::take(&mut locked(&self.seen))
+    }
+}
+
+impl Drop for Witness {
+    /// A test that failed waits for nobody: the thread ends when its server does.
+    fn drop(&mut self) {
+        self.signals.leave.store(true, Ordering::Relaxed);
     }
 }
 
@@ -89,19 +116,31 @@ fn locked(seen: &Mutex<Testimony>) -> MutexGuard<'_, Testimony> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(http: SocketAddr, buyer: &str, token: &str, stop: &AtomicBool, seen: &Mutex<Testimony>) {
+fn watch(
+    http: SocketAddr,
+    buyer: &str,
+    token: &str,
+    signals: &Signals,
+    seen: &Mutex<Testimony>,
+    pen: &Pen,
+) {
     let mut client: Option<Client> = None;
     let mut number = 0;
     let mut is_open = false;
-    while is_open || !stop.load(Ordering::Relaxed) {
+    while (is_open || !signals.stop.load(Ordering::Relaxed))
+        && !signals.leave.load(Ordering::Relaxed)
+    {
         let key = format!("{buyer}-{number}");
+        let operation = note(pen, number, buyer, &key);
         let at = Instant::now();
         let answer = order(&mut client, http, token, &key);
         let took = at.elapsed();
+        pen.answered(operation, answer.as_ref().map_or(Told::Unknown, told));
         let came = match &answer {
-            Ok((201, _)) => Came::Order,
-            Ok((status, body)) => {
-                Came::Refusal(*status, body["code"].as_str().unwrap_or("no code").to_owned())
+            Ok(answer) if answer.status == 201 => Came::Order,
+            Ok(answer) => {
+                let code = answer.body["code"].as_str().unwrap_or("no code");
+                Came::Refusal(answer.status, code.to_owned())
             }
             Err(error) if took >= PATIENCE || error.kind() == io::ErrorKind::WouldBlock => {
                 Came::Nothing
@@ -111,15 +150,17 @@ fn watch(http: SocketAddr, buyer: &str, token: &str, stop: &AtomicBool, seen: &M
         // Until it is known what became of an order, it is asked for again with its key.
         is_open = came != Came::Order;
         let mut seen = locked(seen);
-        if let Ok((201, body)) = answer {
+        if let Ok(answer) = answer
+            && came == Came::Order
+        {
             number += 1;
             seen.acknowledged.push(Entry {
                 attempt: number,
                 buyer: buyer.to_owned(),
                 product: PRODUCT.to_owned(),
                 key,
-                order_id: body["orderId"].as_str().expect("an order").to_owned(),
-                status: body["status"].as_str().expect("a status").to_owned(),
+                order_id: answer.order(),
+                status: answer.body["status"].as_str().expect("a status").to_owned(),
                 quantity: 1,
                 replayed: false,
             });
@@ -135,7 +176,7 @@ fn order(
     http: SocketAddr,
     token: &str,
     key: &str,
-) -> io::Result<(u16, serde_json::Value)> {
+) -> io::Result<Answer> {
     let mut connected = match client.take() {
         Some(connected) => connected,
         None => Client::try_connect(http, PATIENCE)?,
@@ -146,7 +187,38 @@ fn order(
     if answer.header("connection") != Some("close") {
         *client = Some(connected);
     }
-    Ok((answer.status, answer.body))
+    Ok(answer)
+}
+
+/// Writes down that an order is about to be asked for; the number of it.
+fn note(pen: &Pen, attempt: u64, buyer: &str, key: &str) -> u64 {
+    let product = ProductId::parse(PRODUCT).expect("a name");
+    let id = BuyerId::parse(buyer).expect("a name");
+    let ask = Ask::Place {
+        product: told::product(product),
+        buyer: told::buyer(id),
+        key: told::key(IdempotencyKey::new(id, product, key.as_bytes())),
+        quantity: 1,
+        waitlist: false,
+    };
+    let (buyer, product) = (buyer.to_owned(), PRODUCT.to_owned());
+    pen.sent(ask, Called { attempt, buyer, product, key: key.to_owned() })
+}
+
+/// What an answer says to the history checker.
+fn told(answer: &Answer) -> Told {
+    let code = || answer.code().to_owned();
+    match answer.status {
+        201 => {
+            let seen = told::order_of_body(answer.text.as_bytes()).expect("an order");
+            let replayed = answer.header("idempotency-replayed") == Some("true");
+            Told::Order { seen: Box::new(seen), replayed }
+        }
+        429 => Told::NotDone(code()),
+        // It may have been done.
+        500.. => Told::Unknown,
+        _ => Told::Refused(Refusal::Other(code())),
+    }
 }
 
 impl Testimony {

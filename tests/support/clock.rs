@@ -7,9 +7,10 @@ use super::is_alive;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// How long a process may take to see a changed clock: it reads the file once in a second.
-pub const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_millis(1_100);
+pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// The clock of the processes that are started with it.
 pub struct Clock {

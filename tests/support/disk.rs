@@ -67,9 +67,10 @@ impl Disk {
     pub fn dig_holes<T>(&self, then: impl FnOnce() -> T) -> T {
         // A block that is written after it was found to be zeros would be lost.
         must(run("fsfreeze", &["--freeze", text(&self.at)]));
+        let frozen = Frozen(&self.at);
         let dug = run("fallocate", &["--dig-holes", text(self.image())]);
         let result = then();
-        must(run("fsfreeze", &["--unfreeze", text(&self.at)]));
+        drop(frozen);
         must(dug);
         result
     }
@@ -131,6 +132,18 @@ impl Drop for Disk {
     }
 }
 
+/// A file system that nobody can write to, nor unmount for good, until this is dropped.
+struct Frozen<'a>(&'a Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let thawed = run("fsfreeze", &["--unfreeze", text(self.0)]);
+        if !std::thread::panicking() {
+            must(thawed);
+        }
+    }
+}
+
 impl Drop for Filler {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
@@ -159,6 +172,9 @@ fn mount_point() -> Result<PathBuf, String> {
 }
 
 fn unmount(at: &Path) {
+    // One that a killed test has left frozen would keep whoever writes to it waiting for ever. Most
+    // are not, and say so.
+    let _ = run("fsfreeze", &["--unfreeze", text(at)]);
     if let Err(error) = run("umount", &["--lazy", text(at)])
         && !error.contains("not mounted")
     {

@@ -1,7 +1,9 @@
 //! What clients saw, the log and the store, judged together.
 
 use super::run_well;
+use super::stored::Stored;
 use doorbuster_history::answer::Answer;
+use doorbuster_history::event::Event;
 use doorbuster_history::journal::{self, Line};
 use doorbuster_history::row::{OrderRow, ProductRow, Rows};
 use doorbuster_history::terms::{Currency, SaleState, Terms};
@@ -9,6 +11,7 @@ use doorbuster_history::{Allowance, History, Verdict, log_lines};
 use doorbuster_persistence::postgres::{PostgresOptions, PostgresStore, ShardOptions};
 use doorbuster_persistence::{self as persistence, SqliteStore, Store};
 use doorbuster_protocol::command::SaleState as EngineState;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -20,6 +23,18 @@ const JOURNAL_BITS: u32 = 40;
 /// Judges journals of loads against the log of `data`, from its first event on, and against the
 /// rows of a store that has everything. Nothing may be found.
 pub fn judge(data: &Path, journals: &[&Path], rows: Option<Rows>) -> Verdict {
+    let verdict = judge_by(Allowance::default(), data, journals, rows);
+    verdict.expect("the log has its beginning")
+}
+
+/// The same by another allowance. `None`: the log no longer has its beginning, without which
+/// nothing can be judged.
+pub fn judge_by(
+    allowance: Allowance,
+    data: &Path,
+    journals: &[&Path],
+    rows: Option<Rows>,
+) -> Option<Verdict> {
     let mut history = History { rows, ..History::default() };
     let mut asks_engine = false;
     for (index, path) in journals.iter().enumerate() {
@@ -34,18 +49,37 @@ pub fn judge(data: &Path, journals: &[&Path], rows: Option<Rows>) -> Verdict {
         history.operations.iter().any(|operation| operation.answer != Answer::Unknown),
         "somebody was answered"
     );
-    let dump = run_well(&["log", "dump", "--json", "--data", data.to_str().expect("UTF-8")]);
-    history.events = log_lines::read(dump.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-    let allowance = Allowance { orders_leave: asks_engine, ..Allowance::default() };
+    history.events = events(data);
+    let mut partitions = HashSet::new();
+    let mut first = history.events.iter().filter(|it| partitions.insert(it.position.partition));
+    if let Some(later) = first.find(|event| event.position.sequence != 1) {
+        eprintln!("the log begins at {}: what clients saw is not judged", later.position);
+        return None;
+    }
+    let allowance = Allowance { orders_leave: asks_engine, ..allowance };
     let verdict = doorbuster_history::check(&history, &allowance);
     eprintln!("{verdict}");
     assert!(verdict.is_clean(), "a promise was broken");
-    verdict
+    Some(verdict)
+}
+
+/// The events of a log, as far back as it goes.
+pub fn events(data: &Path) -> Vec<Event> {
+    let dump = run_well(&["log", "dump", "--json", "--data", data.to_str().expect("UTF-8")]);
+    log_lines::read(dump.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The rows of a store, whichever it is.
+pub fn rows_of_stored(store: &Stored) -> Rows {
+    match store {
+        Stored::Sqlite(file) => rows_of(&SqliteStore::open(file).expect("the store")),
+        Stored::Postgres(shards) => rows_of_shards(&shards.urls()),
+    }
 }
 
 /// The rows of the embedded store of `data`.
 pub fn embedded_rows(data: &Path) -> Rows {
-    rows_of(&SqliteStore::open(data.join("store.sqlite")).expect("the store"))
+    rows_of_stored(&Stored::Sqlite(data.join("store.sqlite")))
 }
 
 /// The rows of a store of shards.

@@ -14,7 +14,8 @@ pub struct Load {
     /// How far it is.
     pub progress: Arc<Progress>,
     list: PathBuf,
-    thread: JoinHandle<Report>,
+    /// `None` once it was waited for.
+    thread: Option<JoinHandle<Report>>,
 }
 
 impl Load {
@@ -35,12 +36,12 @@ impl Load {
                 doorbuster_loadgen::run(plan, progress).unwrap_or_else(|error| panic!("{error}"))
             })
         };
-        Self { progress, list, thread }
+        Self { progress, list, thread: Some(thread) }
     }
 
     /// Whether it still goes on.
     pub fn is_running(&self) -> bool {
-        !self.thread.is_finished()
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Where everything that it sends and is answered is written.
@@ -49,12 +50,19 @@ impl Load {
     }
 
     /// Stops it: the report, which must be clean, and what was acknowledged.
-    pub fn stop(self) -> (Report, Vec<Entry>) {
+    pub fn stop(mut self) -> (Report, Vec<Entry>) {
         self.progress.stop();
-        let report = self.thread.join().expect("no panic");
+        let report = self.thread.take().expect("it is waited for once").join().expect("no panic");
         assert!(report.is_clean(), "{report}");
         let acknowledged = journal::read(&self.list).expect("the list of acknowledged orders");
         eprintln!("{} orders, {} acknowledgements", report.accepted, acknowledged.len());
         (report, acknowledged)
+    }
+}
+
+impl Drop for Load {
+    /// A test that failed waits for nobody: the thread ends by itself, soon.
+    fn drop(&mut self) {
+        self.progress.stop();
     }
 }
