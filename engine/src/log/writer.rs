@@ -15,7 +15,7 @@ use super::recovery::Recovery;
 use super::segments::{Spare, segment_name};
 use super::snapshots::SnapshotState;
 use crate::signal::Signal;
-use crate::storage::{BLOCK, File, Shortage, Storage};
+use crate::storage::{BLOCK, File, Shortage, Storage, check_complete};
 use doorbuster_protocol::limits::BATCH_BYTES_MAX;
 use doorbuster_protocol::{Epoch, Sequence};
 use std::cell::{Cell, RefCell};
@@ -177,8 +177,14 @@ impl<S: Storage> Log<S> {
         zeros.fill(0);
         let previous = self.previous.get();
         let checksum = frame::encode(frame, &self.identity, first, count, events, previous);
-        if let Err(source) = open.file.write_durable(buffer, tail).await {
+        let whole = buffer.as_ref().len();
+        let written = open.file.write_at(buffer, tail).await;
+        if let Err(source) = written.and_then(|bytes| check_complete(bytes, whole)) {
             return Err(self.fail("write", &self.current_name(), source));
+        }
+        // Told apart: a device that fails a write and one that fails a sync are mended otherwise.
+        if let Err(source) = open.file.sync().await {
+            return Err(self.fail("sync", &self.current_name(), source));
         }
         // The upkeep may have met the first failure in the meantime.
         self.check()?;
