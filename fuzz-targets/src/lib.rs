@@ -75,7 +75,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Seed>,
     /// Texts that mean something to it.
     pub words: &'static [&'static str],
-    /// How many mutated inputs a short run takes: some seconds in a debug build.
+    /// How many mutated inputs a run without a time takes: less than a second.
     pub short_run: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Every fuzz target on stable Rust: the committed inputs, and mutations of them.
 //!
-//! A short run takes a fixed number of mutations, the same every time. Longer ones, of other
-//! inputs each time (the seed is printed, and the input that fails is kept):
+//! Without a time each takes a fixed number of mutations, the same every time. `scripts/test` gives a
+//! time: other inputs in each run (the seed is printed, and an input that fails is kept).
 //!
 //!   DOORBUSTER_FUZZ_SECONDS=20 cargo test -p doorbuster-fuzz-targets
 //!   DOORBUSTER_FUZZ_SECONDS=20 DOORBUSTER_FUZZ_SEED=7 cargo test -p doorbuster-fuzz-targets
@@ -11,7 +11,7 @@ use doorbuster_fuzz_targets::{TARGETS, find};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The seed of a short run.
+/// The seed of a run of a fixed number of mutations.
 const SEED: u64 = 1;
 
 fn variable(name: &str) -> Option<u64> {
