@@ -250,12 +250,12 @@ impl Sale<'_> {
             let checkpoints = crate::roles::runtime()
                 .block_on(shard.checkpoints())
                 .map_err(|error| crate::roles::store::failure(&error))?;
-            let durable = self.everything.engine.metrics.partitions.iter();
-            lag += durable
-                .zip(&checkpoints)
-                .map(|(partition, checkpoint)| {
-                    let durable = partition.durable.load(Ordering::Relaxed);
-                    durable.saturating_sub(checkpoint.sequence.get())
+            // A store that nobody wrote to yet has no checkpoints, and lacks everything.
+            let reached = checkpoints.iter().map(|checkpoint| checkpoint.sequence.get());
+            lag += (self.everything.engine.metrics.partitions.iter())
+                .zip(reached.chain(std::iter::repeat(0)))
+                .map(|(partition, reached)| {
+                    partition.durable.load(Ordering::Relaxed).saturating_sub(reached)
                 })
                 .sum::<u64>();
         }
