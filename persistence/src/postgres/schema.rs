@@ -10,6 +10,8 @@ use crate::error::StoreError;
 use crate::postgres::connect::{connect, failure};
 use crate::postgres::url::ShardUrl;
 use refinery::Runner;
+use std::error::Error;
+use std::iter;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -83,19 +85,23 @@ async fn apply(shard: &str, client: &mut Client, runner: Runner) -> Result<(), S
     let runner = runner.set_grouped(true);
     match runner.run_async(client).await {
         Ok(_) => Ok(()),
-        Err(error) => {
-            let said = std::error::Error::source(&error);
-            match said.and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>()) {
-                Some(cause) => Err(failure(shard, cause)),
-                None => Err(StoreError::Misconfigured {
-                    what: format!("shard {shard} of the store cannot be migrated: {error}"),
-                    next: "Its tables were made by another program or by an unreleased one. Use \
-                           another database; this one is left as it is"
-                        .into(),
-                }),
-            }
-        }
+        Err(error) => match said_by_server(&error) {
+            Some(cause) => Err(failure(shard, cause)),
+            None => Err(StoreError::Misconfigured {
+                what: format!("shard {shard} of the store cannot be migrated: {error}"),
+                next: "Its tables were made by another program or by an unreleased one. Use \
+                       another database; this one is left as it is"
+                    .into(),
+            }),
+        },
     }
+}
+
+/// What the server or its connection said, however deep the migrator wrapped it: a connection
+/// that broke off is no sign of foreign tables.
+fn said_by_server<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a tokio_postgres::Error> {
+    iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<tokio_postgres::Error>())
 }
 
 /// The version of the tables; 0 when there are none. Tables that are not ours are refused.
@@ -134,4 +140,23 @@ async fn inspect(shard: &str, url: &ShardUrl, client: &Client) -> Result<u32, St
         return Err(foreign("the tables of another program"));
     }
     u32::try_from(last.get::<_, i32>(0)).map_err(|_| foreign("a history with a negative version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("wrapped")]
+    struct Wrapped(#[source] Box<dyn Error + Send + Sync>);
+
+    #[test]
+    fn what_the_server_said_is_found_at_every_depth() {
+        let server = || "port=none".parse::<tokio_postgres::Config>().expect_err("no port");
+        assert!(said_by_server(&server()).is_some());
+        let once = Wrapped(Box::new(server()));
+        assert!(said_by_server(&once).is_some());
+        assert!(said_by_server(&Wrapped(Box::new(once))).is_some());
+        assert!(said_by_server(&Wrapped("a divergent version".into())).is_none());
+    }
 }
