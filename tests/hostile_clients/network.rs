@@ -5,6 +5,9 @@ use std::process::Command;
 
 /// Set where a test has a network of its own.
 const OWN: &str = "DOORBUSTER_OWN_NETWORK";
+/// What is said where there is none.
+pub(crate) const WANTED: &str = "clients vanish in a network of the test's own, which cannot be \
+     made here; it takes `unshare`, `ip` of iproute2, and root or user namespaces";
 /// Addresses that can be cut off.
 const CUT: &str = "127.77.0.0/16";
 const UP_AND_GO: &str = "ip link set lo up && exec \"$0\" \"$@\"";
@@ -26,7 +29,6 @@ pub(crate) fn has_run_apart(test: &str) -> bool {
         command
     };
     if !apart().arg("true").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("no network of its own can be had here: nobody vanishes without a word");
         return false;
     }
     let status = apart()

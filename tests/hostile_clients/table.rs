@@ -12,6 +12,8 @@ pub(crate) struct Row {
     pub(crate) connections: u64,
     /// Honest requests answered rightly in a second: without the attack, and beside it.
     pub(crate) goodput: [f64; 2],
+    /// The same while they asked for all that was possible.
+    pub(crate) full: [f64; 2],
     /// The slowest hundredth of honest answers, without the attack and beside it.
     pub(crate) p99: [Duration; 2],
     /// Memory of the server: before the attack, when all had come, at the most.
@@ -26,6 +28,11 @@ impl Row {
     /// What is left of the goodput beside the attack.
     pub(crate) fn ratio(&self) -> f64 {
         self.goodput[1] / self.goodput[0]
+    }
+
+    /// What is left of what is possible.
+    pub(crate) fn full_ratio(&self) -> f64 {
+        self.full[1] / self.full[0]
     }
 
     /// Bytes of the server for each connection that is held.
@@ -45,11 +52,12 @@ impl Row {
 /// The line over the rows.
 pub(crate) fn head() {
     println!(
-        "{:<24} {:>11} {:>9} {:>7} {:>16} {:>11} {:>9} {:>8} {:>14}",
+        "{:<24} {:>11} {:>9} {:>7} {:>7} {:>16} {:>11} {:>9} {:>8} {:>14}",
         "attack",
         "connections",
         "goodput/s",
         "ratio",
+        "at full",
         "p99 ms",
         "memory MiB",
         "each",
@@ -70,14 +78,26 @@ pub(crate) fn print(row: &Row) {
         .lifetimes
         .map(|(middle, longest)| format!("{}, max {}", seconds(middle), seconds(longest)));
     println!(
-        "{:<24} {connections:>11} {:>9.0} {:>7.3} {:>16} {:>11.1} {:>9} {:>8} {:>14}",
+        "{:<24} {connections:>11} {:>9.0} {:>7.3} {:>7.3} {:>16} {:>11.1} {:>9} {:>8} {:>14}",
         row.kind.name(),
         row.goodput[1],
         row.ratio(),
+        row.full_ratio(),
         format!("{} → {}", millis(row.p99[0]), millis(row.p99[1])),
         row.memory_kib[2] as f64 / 1_024.0,
         row.bytes_each().map_or_else(String::new, |bytes| format!("{bytes} B")),
         row.closed,
         lived.unwrap_or_default(),
+    );
+}
+
+/// The line under the rows.
+pub(crate) fn print_end(rows: &[Row], skipped: usize) {
+    let worst = |ratio: fn(&Row) -> f64| rows.iter().map(ratio).fold(f64::INFINITY, f64::min);
+    println!(
+        "{} held, {skipped} skipped; worst ratio {:.3}, at full load {:.3}",
+        rows.len(),
+        worst(Row::ratio),
+        worst(Row::full_ratio)
     );
 }
