@@ -1,8 +1,8 @@
 //! Who gets a connection, who has to go for it, and who is turned away.
 //!
 //! A thread has room for so many connections. When they are all taken, those go that have waited
-//! longest without a request to be answered, first of all who never had one: whoever only holds
-//! connections open holds nothing up.
+//! longest without a request to be answered, first of all who had time to ask and did not: whoever
+//! only holds connections open holds nothing up.
 
 use crate::connection::{self, ConnectionState};
 use crate::limits::TURNED_AWAY_SHARE;
@@ -10,25 +10,46 @@ use crate::metrics::Rejected;
 use crate::problem::Problem;
 use crate::wire::Wire;
 use crate::worker::Worker;
-use crate::{farewell, refusal};
+use crate::{descriptors, farewell, refusal};
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The least time between two log lines about it.
 const WARN_EVERY: Duration = Duration::from_secs(1);
+/// Turns of the thread until a new connection whose request is there has read it: in the first its
+/// task asks for what has come, in the second it gets it.
+const TURNS_TO_BE_HEARD: usize = 2;
 /// How long writing a refusal may take.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Accepts a connection as soon as there is a descriptor for it: who was let go has one until its
+/// task has come to its turn, and nothing else bounds how many those are.
+pub(crate) async fn accept(
+    worker: &Worker,
+    listener: &TcpListener,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    let most = worker.connections_max + descriptors::leaving(worker.connections_max);
+    worker.connections.fewer_than(most).await;
+    listener.accept().await
+}
+
 /// Serves a connection, or turns it away.
-pub(crate) fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
-    if worker.connections.staying() >= worker.connections_max && make_room(worker) == 0 {
+pub(crate) async fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+    let is_full = || worker.connections.staying() >= worker.connections_max;
+    if is_full() {
+        // Somebody goes for it. Who came before it is heard first.
+        for _ in 0..TURNS_TO_BE_HEARD {
+            tokio::task::yield_now().await;
+        }
+    }
+    if is_full() && make_room(worker) == 0 {
         worker.metrics.rejected(Rejected::Connections);
         return turn_away(worker, stream, refusal::too_many_connections());
     }
@@ -68,7 +89,7 @@ pub(crate) async fn not_accepted(worker: &Worker, error: &io::Error) {
 }
 
 fn make_room(worker: &Worker) -> usize {
-    let let_go = worker.connections.make_room();
+    let let_go = worker.connections.make_room(worker.config.time_to_ask);
     worker.metrics.rejected_many(Rejected::LetGo, let_go);
     let_go
 }

@@ -64,6 +64,8 @@ pub struct EdgeConfig {
     pub header_timeout: Duration,
     /// How long a connection may rest between requests.
     pub idle_timeout: Duration,
+    /// How long a connection may be without a request before it goes first when there is no room.
+    pub time_to_ask: Duration,
     /// How long a connection that rests keeps its buffers.
     pub buffers_kept: Duration,
     /// How long a client may leave an answer in its way that the socket cannot take.
@@ -101,6 +103,7 @@ impl EdgeConfig {
             body_rate_min: NonZeroU32::new(1_024),
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
+            time_to_ask: Duration::from_millis(250),
             buffers_kept: Duration::from_secs(2),
             write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),

@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -111,16 +112,18 @@ impl ConnectionState {
         self.wake();
     }
 
-    /// How it holds its place without a request to be answered, and since when; `None` while there
-    /// is one.
-    pub(crate) fn waiting(&self) -> Option<(Waiting, Instant)> {
+    /// How it holds its place at `now` without a request to be answered, and since when; `None`
+    /// while there is one.
+    pub(crate) fn waiting(
+        &self,
+        now: Instant,
+        time_to_ask: Duration,
+    ) -> Option<(Waiting, Instant)> {
         let (waiting, since) = match self.phase.get() {
             Phase::Leaving(since) => (Waiting::Done, since),
             Phase::Resting(since) | Phase::Heading(since) | Phase::Sending(since) => {
-                match self.answered.get() {
-                    0 => (Waiting::New, since),
-                    _ => (Waiting::Known, since),
-                }
+                let had_time = now.saturating_duration_since(since) >= time_to_ask;
+                (Waiting::of(self.answered.get() > 0, had_time), since)
             }
             Phase::Served => return None,
         };
@@ -165,15 +168,31 @@ impl ConnectionState {
 }
 
 /// How a connection holds its place without a request to be answered, in the order in which they
-/// are let go.
+/// are let go. Neither those who only connect nor those who asked once push out who has just come,
+/// or who asks all the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Waiting {
     /// It has had its last answer.
     Done,
-    /// It has never had an answer.
+    /// It has never had an answer, although there was time to ask.
+    Silent,
+    /// It has had answers, and could have asked again.
+    Resting,
+    /// It has just come: its request may be on its way.
     New,
-    /// It has had answers.
-    Known,
+    /// It has just had an answer.
+    Active,
+}
+
+impl Waiting {
+    fn of(is_known: bool, had_time: bool) -> Self {
+        match (is_known, had_time) {
+            (false, true) => Self::Silent,
+            (true, true) => Self::Resting,
+            (false, false) => Self::New,
+            (true, false) => Self::Active,
+        }
+    }
 }
 
 /// How a part of a connection's life ended.
@@ -376,5 +395,23 @@ impl AsyncWrite for Socket {
     }
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.wire.borrow_mut().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_just_come_or_just_asked_outlasts_who_rests() {
+        let (known, unknown, had_time, had_none) = (true, false, true, false);
+        let in_order = [
+            Waiting::Done,
+            Waiting::of(unknown, had_time),
+            Waiting::of(known, had_time),
+            Waiting::of(unknown, had_none),
+            Waiting::of(known, had_none),
+        ];
+        assert!(in_order.is_sorted_by(|first, next| first < next), "{in_order:?}");
     }
 }

@@ -5,7 +5,9 @@ use crate::limits::LET_GO_SHARE;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The open connections of a thread.
 #[derive(Debug, Default)]
@@ -42,12 +44,14 @@ impl Connections {
         self.closed.notify_one();
     }
 
-    /// Lets those go that have waited longest without a request to be answered: first who has had a
-    /// last answer, then who never had one. How many.
-    pub(crate) fn make_room(&self) -> usize {
-        let open = self.open.borrow();
-        let mut waiting: Vec<_> =
-            open.iter().filter_map(|(number, state)| Some((state.waiting()?, *number))).collect();
+    /// Lets those go that wait without a request to be answered, in the order of
+    /// [`Waiting`](crate::connection::Waiting) and the longest first. How many.
+    pub(crate) fn make_room(&self, time_to_ask: Duration) -> usize {
+        let (open, now) = (self.open.borrow(), Instant::now());
+        let mut waiting: Vec<_> = open
+            .iter()
+            .filter_map(|(number, state)| Some((state.waiting(now, time_to_ask)?, *number)))
+            .collect();
         let count = (open.len() / LET_GO_SHARE).max(1).min(waiting.len());
         if count == 0 {
             return 0;
@@ -60,13 +64,18 @@ impl Connections {
         count
     }
 
+    /// Waits until fewer than `most` are open, those included that are on their way out.
+    pub(crate) async fn fewer_than(&self, most: usize) {
+        while self.len() >= most {
+            self.closed.notified().await;
+        }
+    }
+
     /// Asks all to end after the request that they are in, and waits until they have.
     pub(crate) async fn drain(&self) {
         for state in self.open.borrow().values() {
             state.stop();
         }
-        while self.len() > 0 {
-            self.closed.notified().await;
-        }
+        self.fewer_than(1).await;
     }
 }

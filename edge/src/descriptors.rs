@@ -36,6 +36,11 @@ fn of_limit(limit: usize, reserved: usize) -> usize {
     left - left / LEAVING_SHARE
 }
 
+/// How many of a thread that may have `connections` may be on their way out besides.
+pub(crate) fn leaving(connections: usize) -> usize {
+    (connections / LEAVING_SHARE).max(1)
+}
+
 /// `None` when there is no limit.
 fn raised_limit() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
@@ -50,6 +55,7 @@ fn raised_limit() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TURNED_AWAY_SHARE;
 
     #[test]
     fn descriptors_leave_room_for_so_many() {
@@ -59,5 +65,14 @@ mod tests {
         check(1_024, 256, 672);
         check(20_000, 400, 17_150);
         check(100, 256, 0);
+    }
+
+    #[test]
+    fn those_on_their_way_out_have_descriptors_as_well() {
+        for left in CONNECTIONS_MIN..20_000 {
+            let connections = of_limit(left, 0);
+            let turned_away = connections / TURNED_AWAY_SHARE;
+            assert!(connections + leaving(connections) + turned_away <= left, "{left}");
+        }
     }
 }

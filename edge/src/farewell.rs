@@ -52,6 +52,9 @@ pub(crate) async fn say(
     let mut rest = answer;
     let written = poll_fn(|context| {
         while !rest.is_empty() {
+            if is_let_go() {
+                return Poll::Ready(false);
+            }
             match wire.borrow_mut().poll_write(context, &[IoSlice::new(rest)]) {
                 Poll::Ready(Ok(written @ 1..)) => rest = &rest[written..],
                 Poll::Ready(_) => return Poll::Ready(false),
@@ -88,4 +91,21 @@ pub(crate) async fn linger(wire: &RefCell<Wire>, is_let_go: impl Fn() -> bool) {
 pub(crate) fn reset_on_close(wire: &RefCell<Wire>) {
     // A socket that cannot be asked is closed anyway.
     let _ = SockRef::from(wire.borrow().stream()).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn who_is_let_go_need_not_take_the_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.writable().await.unwrap();
+        while stream.try_write(&[0; 4_096]).is_ok() {}
+        let wire = RefCell::new(Wire::new(stream));
+        say(&wire, b"an answer", Duration::from_secs(3_600), || true).await;
+    }
 }

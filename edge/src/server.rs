@@ -173,9 +173,9 @@ impl Start {
                 biased;
                 // An edge that was dropped without a stop stops as well.
                 _ = self.stopping.wait_for(|is_stopping| *is_stopping) => break,
-                accepted = listener.accept() => match accepted {
+                accepted = admission::accept(&worker, &listener) => match accepted {
                     Ok((stream, peer)) => {
-                        admission::admit(&worker, stream, peer.ip());
+                        admission::admit(&worker, stream, peer.ip()).await;
                         if worker.turns.are_pressed() {
                             tokio::time::sleep(PRESSED_PAUSE).await;
                         }

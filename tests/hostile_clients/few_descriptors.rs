@@ -7,11 +7,16 @@ use super::support::load::Load;
 use super::support::metrics::Metrics;
 use super::support::{Server, doorbuster_after, verify_and_audit, wait_until};
 use doorbuster_loadgen::{Pace, Prepare};
+use rustix::process::Signal;
 use serde_json::json;
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// Open files of the server. Its engine has about a hundred.
 const FILES: u64 = 640;
+/// Open files of the server that a crowd comes to, and how many come.
+const FILES_OF_CROWD: usize = 1_600;
+const CROWD: usize = 3_600;
 const ATTACKERS: usize = 1_500;
 const BUYERS: u64 = 40;
 
@@ -61,4 +66,23 @@ fn who_comes_is_served_although_others_hold_all_connections() {
     load.stop();
     assert!(server.stop().success());
     verify_and_audit(&data);
+}
+
+#[test]
+fn those_who_are_let_go_leave_descriptors_for_those_who_come() {
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let command = doorbuster_after(&format!("ulimit -n {FILES_OF_CROWD}"));
+    let flags = ["--cores", "1", "--edge-threads", "1"];
+    let server = Server::start_as(command, &data, "127.0.0.1:0", &flags);
+    // All of them wait in the listener's queue, and so are let in, and let go, as fast as can be.
+    server.signal(Signal::STOP);
+    let crowd: Vec<_> = (0..CROWD).map(|_| TcpStream::connect(server.http)).collect();
+    server.signal(Signal::CONT);
+    let let_go = || Metrics::of(server.admin).sum(r#"edge_rejected_total{reason="let-go"}"#);
+    wait_until("all have been let in", || let_go() > (CROWD - FILES_OF_CROWD) as f64);
+    assert_eq!(server.client().call("GET", "/health", None, None).status, 200);
+    drop(crowd);
+    assert!(!server.log().contains("cannot be accepted"), "it never ran out of descriptors");
+    assert!(server.stop().success());
 }

@@ -230,7 +230,10 @@ fn connections_past_the_bound_are_turned_away_while_all_are_busy() {
 
 #[test]
 fn who_rests_longest_makes_room() {
-    let shop = shop(|config| (config.connections_per_thread_max, config.idle_timeout) = (3, LONG));
+    let shop = shop(|config| {
+        (config.connections_per_thread_max, config.idle_timeout) = (3, LONG);
+        config.time_to_ask = Duration::ZERO;
+    });
     shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
     let health = request("GET", "/health", &[], None);
     let mut first = shop.client();
@@ -254,6 +257,27 @@ fn who_rests_longest_makes_room() {
     for client in [&mut first, &mut third, &mut fourth] {
         assert_eq!(client.exchange(&health).status, 200);
     }
+}
+
+#[test]
+fn everybody_of_a_crowd_that_asks_at_once_is_answered() {
+    let shop = shop(|config| config.connections_per_thread_max = 8);
+    shop.wait(|shop| shop.edge.metrics().snapshot().connections == 0);
+    let health = request("GET", "/health", &[], None);
+    let mut resting: Vec<Client> = (0..8).map(|_| shop.client()).collect();
+    for client in &mut resting {
+        assert_eq!(client.exchange(&health).status, 200);
+    }
+    let mut crowd: Vec<Client> = Vec::new();
+    for _ in 0..300 {
+        let mut client = shop.client();
+        client.send(&health);
+        crowd.push(client);
+    }
+    for client in &mut crowd {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(shop.rejected("let-go"), 300);
 }
 
 #[test]
