@@ -38,8 +38,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long the quickest order of a while may be in progress before fewer are let in.
-const ORDER_GOAL: Duration = Duration::from_millis(25);
+/// How long the quickest order of a while may be in progress before fewer are let in: longer than most
+/// of what the slices of a scheduler or of a quota take away, which is no queue.
+const ORDER_GOAL: Duration = Duration::from_millis(50);
 /// The same for requests without a token.
 const ANONYMOUS_GOAL: Duration = Duration::from_millis(10);
 /// How often the lines are looked at while somebody waits.
