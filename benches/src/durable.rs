@@ -1,8 +1,8 @@
 //! Durable orders over the binary protocol, next to Redis: same disk, same CPU for the server, same
 //! CPU for the client, in turns.
 //!
-//! Redis decrements one counter. Doorbuster gives every order an id, a hold with a deadline, a limit
-//! per buyer and an idempotency key. In both, an answer means that the write was synced.
+//! Redis decrements one counter. Doorbuster gives every order an id, a hold with a deadline, a
+//! limit per buyer and an idempotency key. In both, an answer means that the write was synced.
 
 use crate::Options;
 use crate::figures::{Figures, figure, median};

@@ -1,5 +1,5 @@
-//! `doorbuster-bench`: what Doorbuster's promises of speed are measured with. `scripts/bench` builds
-//! and runs it.
+//! `doorbuster-bench`: what Doorbuster's promises of speed are measured with. `scripts/bench`
+//! builds and runs it.
 //!
 //! Absolute figures drift from machine to machine and from day to day, so whatever is compared is
 //! measured in one run, interleaved, on the same cores, several times; the tables show medians and
@@ -78,7 +78,8 @@ enum What {
     Lag,
     /// Time and disk of a first start
     FirstStart,
-    /// Ten times the capacity, from a crowd that retries. Ends with exit code 1 when a bar is missed
+    /// Ten times the capacity, from a crowd that retries. Ends with exit code 1 when a bar is
+    /// missed
     Overload(overload::Settings),
     /// All of them but the overload
     All,

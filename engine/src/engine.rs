@@ -12,7 +12,7 @@ use crate::metrics::EngineMetrics;
 use crate::net::listener::{self, Bound};
 pub use crate::node::Stopper;
 use crate::node::{CoreConfig, CoreParts, partition_map};
-use crate::storage::{GlommioDisk, WriteMode};
+use crate::storage::{GlommioDisk, WriteMode, wait_for_writes_in_flight};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::{PartitionId, limits};
@@ -143,6 +143,7 @@ impl Engine {
         let metrics = Arc::new(EngineMetrics::new(config.cores, usize::from(partitions.get())));
         let stopper = Stopper::default();
         let snapshots = SnapshotWorker::start();
+        wait_for_writes(&directory)?;
         let write_mode = GlommioDisk::probe(directory.path());
         let core_config = Arc::new(CoreConfig {
             key: config.key,
@@ -243,6 +244,18 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
+
+/// Waits for what a killed process left to the kernel: a log must not change once it is read.
+fn wait_for_writes(directory: &DataDirectory) -> Result<(), EngineError> {
+    for partition in directory.partitions().all() {
+        let path = directory.partition_path(partition);
+        wait_for_writes_in_flight(&path).map_err(|source| EngineError::Log {
+            partition,
+            source: LogError::Io { doing: "look for late writes in", file: path, source },
+        })?;
+    }
+    Ok(())
 }
 
 fn bind_all(config: &EngineConfig) -> Result<Vec<Bound>, EngineError> {

@@ -10,6 +10,7 @@
 //! | `no_files.rs` | no file descriptor is left |
 //! | `little_memory.rs` | more memory is needed than there is |
 //! | `slow_disk.rs` | a disk that takes a few writes in a second |
+//! | `late_writes.rs` | killed while the disk still has its writes before it |
 //! | `clock_jumps.rs` | the wall clock set an hour ahead and back |
 //! | `frozen_postgres.rs` | a shard whose connections stay open and answer nothing |
 //!
@@ -30,6 +31,7 @@ mod freezes;
 mod frozen_postgres;
 mod full_disks;
 mod kills;
+mod late_writes;
 mod little_memory;
 mod no_files;
 mod slow_disk;

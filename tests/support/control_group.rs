@@ -58,6 +58,11 @@ impl ControlGroup {
         format!("echo $$ > {}", self.path.join("cgroup.procs").display())
     }
 
+    /// Takes a running process into the group.
+    pub fn take_in(&self, process: u32) {
+        self.set("cgroup.procs", &process.to_string());
+    }
+
     /// Limits memory from now on to what is in use, and hardly more.
     pub fn limit_memory(&self) {
         let (file, used) = match self.version {
@@ -92,6 +97,18 @@ impl ControlGroup {
             }
             (_, Some(limit)) => self.set("io.max", &format!("{device} wiops={limit}")),
             (_, None) => self.set("io.max", &format!("{device} wiops=max")),
+        }
+    }
+
+    /// Limits the bytes written to a device per second from now on; `None` is no limit.
+    pub fn limit_bytes(&self, device: &str, per_second: Option<u32>) {
+        match (self.version, per_second) {
+            (1, limit) => {
+                let limit = limit.unwrap_or(0);
+                self.set("blkio.throttle.write_bps_device", &format!("{device} {limit}"));
+            }
+            (_, Some(limit)) => self.set("io.max", &format!("{device} wbps={limit}")),
+            (_, None) => self.set("io.max", &format!("{device} wbps=max")),
         }
     }
 

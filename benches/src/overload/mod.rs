@@ -1,18 +1,19 @@
 //! Ten times what a server can do, from a crowd that retries, beside payments and cancels.
 //!
-//! On one machine a generator cannot offer a whole server ten times its capacity, so the server's CPU
-//! is made scarce by a control group, and there are two ways to do that, which say different things:
+//! On one machine a generator cannot offer a whole server ten times its capacity, so the server's
+//! CPU is made scarce by a control group, and there are two ways to do that, which say different
+//! things:
 //!
-//! - `engine`: the engine alone is short of CPU, the edge is not. Every one of the ten times as many
-//!   orders is really sent and answered. So it is where edges scale out before one engine.
+//! - `engine`: the engine alone is short of CPU, the edge is not. Every one of the ten times as
+//!   many orders is really sent and answered. So it is where edges scale out before one engine.
 //! - `server`: everything is short of CPU. To refuse an order costs a good part of what it costs to
 //!   take one, so no server can answer ten times its capacity one by one: what holds the crowd back
 //!   is that an edge without time to spare lets its connections wait. Attempts that find none of
 //!   their connections free for a second are given up by their clients, and counted.
 //!
 //! In one run: capacity from a closed loop; then an open loop at 0.8 of it, at ten times, at half;
-//! then capacity once more, as a machine with neighbours changes. Paid and cancelled orders are a part
-//! of all of it, so that their cost is in the capacity.
+//! then capacity once more, as a machine with neighbours changes. Paid and cancelled orders are a
+//! part of all of it, so that their cost is in the capacity.
 
 mod quota;
 mod scene;

@@ -24,7 +24,8 @@ const MEMORY_DRIFT_MIB: f64 = 16.0;
 /// The part of an overload after which all that it takes was taken.
 const SETTLED_AFTER: f64 = 1.0 / 3.0;
 const MIB: f64 = 1_048_576.0;
-/// Latency is back when the p95 of a second is at most so many times that of the calm stage, or this.
+/// Latency is back when the p95 of a second is at most so many times that of the calm stage, or
+/// this.
 const BACK_TIMES: f64 = 1.5;
 const BACK_US: u64 = 50_000;
 

@@ -20,7 +20,7 @@
 //! glommio cannot read in sysfs) writes go through the page cache, with the same fdatasync;
 //! [`GlommioDisk::probe`] decides once, before any core starts.
 
-use super::{Entry, File, Mode, Storage, block_down, std_disk};
+use super::{Entry, File, Mode, Storage, block_down, in_flight, std_disk};
 use doorbuster_protocol::PartitionId;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
@@ -221,12 +221,18 @@ impl Storage for GlommioDisk {
     async fn open(&self, name: &str, mode: Mode) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(mode != Mode::Read);
-        self.open_with(name, &options).await
+        let file = self.open_with(name, &options).await?;
+        if mode != Mode::Read {
+            self.mark(&file, name);
+        }
+        Ok(file)
     }
     async fn create(&self, name: &str) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        self.open_with(name, &options).await
+        let file = self.open_with(name, &options).await?;
+        self.mark(&file, name);
+        Ok(file)
     }
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         glommio::io::rename(self.path.join(from), self.path.join(to)).await.map_err(plain)
@@ -261,6 +267,14 @@ impl GlommioDisk {
                 GlommioFile::Buffered(options.buffered_open(path).await.map_err(plain)?)
             }
         })
+    }
+
+    fn mark(&self, file: &GlommioFile, name: &str) {
+        let path = self.path.join(name);
+        match file {
+            GlommioFile::Direct(file) => in_flight::mark(file, &path),
+            GlommioFile::Buffered(file) => in_flight::mark(file, &path),
+        }
     }
 }
 

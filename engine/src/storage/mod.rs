@@ -12,10 +12,12 @@
 //! nothing is known about it, and it must not be synced again: the kernel has forgotten the pages.
 
 mod glommio_disk;
+mod in_flight;
 mod memory_disk;
 mod std_disk;
 
 pub use glommio_disk::{GlommioBuffer, GlommioDisk, GlommioFile, PROBE_THREAD, WriteMode};
+pub(crate) use in_flight::wait as wait_for_writes_in_flight;
 pub use memory_disk::{Failure, Fault, MemoryDisk, MemoryFile, Survivors};
 pub use std_disk::{StdDisk, StdFile};
 
