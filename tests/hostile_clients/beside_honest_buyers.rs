@@ -210,9 +210,13 @@ fn attack(kind: Kind, form: &Form, server: &Server, honest: &Honest, target: &Ta
     let attack = Attack::start(kind, count, target);
     let tally = Arc::clone(&attack.tally);
     let enough = count as u64 / 10 * 9;
-    let is_there = |tally: &Tally| match kind.is_held() {
-        true => tally.get(|tally| &tally.held) >= enough || tally.get(|tally| &tally.closed) > 0,
-        false => tally.get(|tally| &tally.opened) > 0,
+    let is_there = |tally: &Tally| match kind {
+        // Before they are answered they wait, and neither rest nor vanish.
+        Kind::HalfOpen | Kind::Resting => tally.get(|tally| &tally.right) >= enough,
+        _ if kind.is_held() => {
+            tally.get(|tally| &tally.held) >= enough || tally.get(|tally| &tally.closed) > 0
+        }
+        _ => tally.get(|tally| &tally.opened) > 0,
     };
     wait_until("the attackers have come", || is_there(&tally));
     if form.is_long && kind == Kind::Resting {
