@@ -147,6 +147,28 @@ pub fn answer(outcome: &Outcome) -> Answer {
     }
 }
 
+/// What a refusal is counted as.
+pub fn counted_as(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::SoldOut => "refused: sold out",
+        Refusal::PurchaseLimit => "refused: over the limit",
+        Refusal::SaleNotOpen => "refused: not open",
+        Refusal::SalePaused => "refused: paused",
+        Refusal::SaleEnded => "refused: ended",
+        Refusal::ProductNotFound => "refused: no such product",
+        Refusal::OrderNotFound => "refused: no such order",
+        Refusal::OrderFinal(_) => "refused: order has ended",
+        Refusal::OrderQueued => "refused: order waits",
+        Refusal::IdempotencyMismatch => "refused: other body",
+        Refusal::StockCommitted(_) => "refused: units committed",
+        Refusal::StockTooLarge => "refused: stock too large",
+        Refusal::DefinitionIncomplete => "refused: incomplete",
+        Refusal::CurrencyFixed => "refused: currency fixed",
+        Refusal::WindowReversed => "refused: window reversed",
+        Refusal::Other(_) => "refused: otherwise",
+    }
+}
+
 fn seen(view: &OrderView) -> OrderSeen {
     OrderSeen {
         order: order(view.order),

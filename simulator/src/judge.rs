@@ -47,6 +47,11 @@ pub fn check_history(world: &World, engine: &EngineNode, workload: &Workload) {
     // Rows were compared before, dead letters included.
     let history = History { operations, events: events.collect(), rows: None };
     let verdict = doorbuster_history::check(&history, &allowance(world.dials()));
+    world.add("judged: acknowledged", verdict.looked.acknowledged);
+    world.add("judged: first answers again", verdict.looked.replayed);
+    world.add("judged: refusals", verdict.looked.refused);
+    world.add("judged: looks", verdict.looked.read);
+    world.add("judged: had to wait", verdict.looked.waited);
     if !verdict.is_clean() {
         let listed: Vec<String> =
             verdict.violations.iter().take(3).map(ToString::to_string).collect();

@@ -45,7 +45,8 @@ impl Caller {
         &self.workload
     }
 
-    fn now_us(&self) -> u64 {
+    /// The true time, which nobody in the run knows.
+    pub(super) fn now_us(&self) -> u64 {
         START_US + self.workload.0.world.began().elapsed().as_micros() as u64
     }
 
@@ -118,7 +119,10 @@ impl Caller {
         let name = match &answer {
             Answer::Unknown => "unknown answers",
             Answer::NotDone(_) => "not done",
-            Answer::Refused(_) => "refused",
+            Answer::Refused(refusal) => {
+                world.count(history_of::counted_as(refusal));
+                "refused"
+            }
             Answer::Order { .. } | Answer::Product(_) => "answered",
         };
         world.count(name);

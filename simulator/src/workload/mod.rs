@@ -8,12 +8,14 @@
 //! |---|---|
 //! | `wares` | the products, and what is asked of them |
 //! | `caller` | one request: sent, written down, answered or not |
+//! | `memory` | what a buyer remembers, whatever becomes of the client |
 //! | `buyer` | what one buyer does |
 //! | `administrator` | what the administrator does |
 
 mod administrator;
 mod buyer;
 mod caller;
+mod memory;
 mod wares;
 
 use crate::chance::Chance;
@@ -24,8 +26,11 @@ use crate::world::World;
 use caller::Caller;
 use doorbuster_client::{ClientOptions, EngineClient};
 use doorbuster_history::journal::Recorder;
+use doorbuster_protocol::OrderId;
 use doorbuster_protocol::handshake::PreSharedKey;
-use std::cell::{Cell, RefCell};
+use memory::Memory;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,8 +39,10 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use wares::Wares;
 
-/// Buyers of one client.
+/// Buyers who use one client at the same time.
 const BUYERS_PER_CLIENT: u64 = 4;
+/// Orders that are talked about.
+const TALKED_ABOUT_MAX: usize = 64;
 /// The pause between two tries to reach the engine for the first time.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Operations that are still begun when the faults are over.
@@ -79,6 +86,12 @@ struct Inner {
     engine: Vec<SocketAddr>,
     key: PreSharedKey,
     recorder: RefCell<Recorder>,
+    /// People that there are. With few, one person has several devices.
+    people: u64,
+    /// What each of them remembers.
+    memories: RefCell<BTreeMap<u64, Memory>>,
+    /// Orders that somebody has heard of, the latest ones.
+    talked_about: RefCell<VecDeque<OrderId>>,
     /// Operations that may still be begun.
     left: Cell<u64>,
     clients: RefCell<Vec<Client>>,
@@ -91,6 +104,8 @@ impl Workload {
     pub fn new(world: &World, engine: Vec<SocketAddr>, key: PreSharedKey) -> Self {
         let chance = world.chance("workload");
         let wares = Wares::draw(world.dials().size.products, &chance.of("wares"));
+        let devices = world.dials().size.clients as u64 * BUYERS_PER_CLIENT;
+        let people = *chance.of("people").pick(&[1, devices.div_ceil(2), devices]);
         Self(Rc::new(Inner {
             world: world.clone(),
             chance,
@@ -98,6 +113,9 @@ impl Workload {
             engine,
             key,
             recorder: RefCell::default(),
+            people,
+            memories: RefCell::default(),
+            talked_about: RefCell::default(),
             left: Cell::new(world.dials().size.operations),
             clients: RefCell::default(),
             running: Cell::new(0),
@@ -176,20 +194,45 @@ impl Workload {
         }
         let mut buyers = Vec::new();
         for buyer in 0..BUYERS_PER_CLIENT {
-            let number = client.number as u64 * BUYERS_PER_CLIENT + buyer;
+            let device = client.number as u64 * BUYERS_PER_CLIENT + buyer;
+            let person = device % self.0.people;
             let caller = caller.clone();
             // After a restart a buyer goes on with other choices.
-            let chance = chance.of(&format!("buyer {number} after {}", self.0.left.get()));
+            let chance = chance.of(&format!("device {device} after {}", self.0.left.get()));
             let (done, is_done) = oneshot::channel();
             buyers.push(is_done);
             process.spawn(async move {
-                buyer::run(&caller, number, &chance).await;
+                buyer::run(&caller, person, &chance).await;
                 let _ = done.send(());
             });
         }
         for buyer in buyers {
             let _ = buyer.await;
         }
+    }
+
+    fn wares(&self) -> &Wares {
+        &self.0.wares
+    }
+
+    /// What a person remembers.
+    fn memory(&self, person: u64) -> RefMut<'_, Memory> {
+        RefMut::map(self.0.memories.borrow_mut(), |all| all.entry(person).or_default())
+    }
+
+    /// An order is talked about from now on.
+    fn hears_of(&self, order: OrderId) {
+        let mut orders = self.0.talked_about.borrow_mut();
+        if orders.len() == TALKED_ABOUT_MAX {
+            orders.pop_front();
+        }
+        orders.push_back(order);
+    }
+
+    /// One of the orders that are talked about.
+    fn some_order(&self, chance: &Chance) -> Option<OrderId> {
+        let orders = self.0.talked_about.borrow();
+        orders.get(chance.below(orders.len() as u64) as usize).copied()
     }
 
     /// Takes one of the operations that are left.

@@ -56,27 +56,44 @@ pub(super) fn quantity(chance: &Chance) -> Quantity {
 }
 
 fn first_terms(product: ProductId, chance: &Chance) -> Define {
-    Define {
-        price: Some(chance.between(0, 10_000)),
-        currency: Some(Currency::parse("EUR").expect("a currency")),
+    let price = chance.between(0, 10_000);
+    let define = Define {
+        price: Some(price),
+        currency: Some(currency("EUR")),
         stock: Some(*chance.pick(&[0, 1, 10, 60, 100_000])),
-        ..changed_terms(product, chance)
+        ..changed_terms(product, Timestamp::from_micros(START_US), chance)
+    };
+    // It must be made, so its window must not be reversed.
+    match (define.opens_at, define.closes_at) {
+        (opens_at, Some(closes_at)) if closes_at <= opens_at.unwrap_or_default() => {
+            Define { closes_at: None, ..define }
+        }
+        _ => define,
     }
 }
 
-/// Some of the terms, anew.
-pub(super) fn changed_terms(product: ProductId, chance: &Chance) -> Define {
-    let soon = |chance: &Chance| match chance.below(3) {
-        0 => Timestamp::NONE,
-        _ => Timestamp::from_micros(START_US + chance.below(60_000_000)),
-    };
-    let late = |chance: &Chance| match chance.below(3) {
-        0 => Timestamp::from_micros(START_US + 30_000_000 + chance.below(120_000_000)),
-        _ => Timestamp::NONE,
+fn currency(letters: &str) -> Currency {
+    Currency::parse(letters).expect("three letters")
+}
+
+/// Some of the terms, anew, at this time. Some of it cannot be: then it is refused.
+pub(super) fn changed_terms(product: ProductId, now: Timestamp, chance: &Chance) -> Define {
+    let now_us = now.micros();
+    let about_now = |chance: &Chance, before_us: u64, after_us: u64| {
+        Timestamp::from_micros(now_us - before_us + chance.below(before_us + after_us))
     };
     let mut define = Define::new(product);
+    if chance.below(4) == 0 {
+        define.price = Some(chance.between(0, 10_000));
+    }
+    if chance.below(4) == 0 {
+        define.stock = Some(*chance.pick(&[0, 5, 20, 80]));
+    }
+    if chance.below(16) == 0 {
+        define.currency = Some(currency("USD"));
+    }
     if chance.below(2) == 0 {
-        define.limit_per_buyer = Some(*chance.pick(&[0, 1, 2, 5, 20]));
+        define.limit_per_buyer = Some(*chance.pick(&[0, 0, 2, 5, 20]));
     }
     if chance.below(2) == 0 {
         define.hold_seconds = Some(*chance.pick(&[1, 2, 5, 30, 600]));
@@ -85,10 +102,16 @@ pub(super) fn changed_terms(product: ProductId, chance: &Chance) -> Define {
         define.waitlist_capacity = Some(*chance.pick(&[0, 1, 3, 20, 1_000]));
     }
     if chance.below(5) == 0 {
-        define.opens_at = Some(soon(chance));
+        define.opens_at = Some(match chance.below(3) {
+            0 => Timestamp::NONE,
+            _ => about_now(chance, 5_000_000, 5_000_000),
+        });
     }
     if chance.below(5) == 0 {
-        define.closes_at = Some(late(chance));
+        define.closes_at = Some(match chance.below(3) {
+            0 => about_now(chance, 1_000_000, 20_000_000),
+            _ => Timestamp::NONE,
+        });
     }
     define
 }
