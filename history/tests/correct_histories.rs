@@ -76,6 +76,22 @@ fn sales_that_keep_their_promises_are_clean() {
     }
 }
 
+/// An answer may fit two events, one of which nobody was told of. Which it was is not known, and what
+/// was seen between them is no contradiction.
+#[test]
+fn what_may_have_been_one_of_two_events_tells_nothing_of_others() {
+    let product = sale::product(sale::story::LAMP);
+    let mut story = sale::story::Story::of_lamps(60, |_| {});
+    story.wait(1);
+    story.ask_unheard(Ask::Restock { product, units: 2 });
+    story.ask(Ask::LookAtProduct { product });
+    let change = Change { stock: Some(60), ..Change::default() };
+    story.ask_unheard(Ask::Define { product, change });
+    story.ask(Ask::Restock { product, units: 2 });
+    let verdict = doorbuster_history::check(&story.history(), &sale::allowance());
+    assert!(verdict.is_clean(), "{verdict}");
+}
+
 /// The clocks alone would let the second restock have made the first event, too.
 #[test]
 fn what_an_answer_shows_tells_between_events_that_look_the_same() {

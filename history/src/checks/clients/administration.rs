@@ -3,12 +3,14 @@
 //! An answer shows the product as it was after the event, but does not name the event. Mostly one
 //! event alone fits; and what is certain tells more about when the rest took place. Where several
 //! still fit that add or take units (the same units twice, with the same result), each is given to
-//! the operation that has to have one soonest, which finds a way whenever there is one.
+//! the operation that has to have one soonest, which finds a way whenever there is one. Such a guess
+//! explains an event, and tells nothing about when anything else took place.
 //!
 //! Terms that are set to what they are make no event. So where two operations could have made an
 //! event, or one could whose fate is unknown, the other may have found it done: then none of them is
 //! pinned to it, and each is looked at like one that only read.
 
+use super::sweep::Look;
 use super::window::{Ceilings, Floors, Window, window_of};
 use super::{Case, Pins};
 use crate::answer::{Answer, ProductSeen};
@@ -40,7 +42,9 @@ struct Wish {
 /// The wishes of one product, by what was done and what the product was told to be then.
 type Wishes = HashMap<(Administration, ProductSeen), Vec<Wish>>;
 
-pub(super) fn pin(case: Case<'_>, pins: &mut Pins) {
+/// Pins operations to their events; those that are left without are pinned to a guess, and returned
+/// by their index.
+pub(super) fn pin(case: Case<'_>, pins: &mut Pins) -> HashSet<usize> {
     let rivals = unknown_definitions(case);
     let mut claimed = HashSet::new();
     for _ in 0..PASSES_MAX {
@@ -50,7 +54,29 @@ pub(super) fn pin(case: Case<'_>, pins: &mut Pins) {
             break;
         }
     }
+    let certain = pins.clone();
     pin_some(case, pins, &mut claimed, &rivals, Pass::Rest);
+    let is_guess = |index: &usize| pins[*index].is_some() && certain[*index].is_none();
+    (0..pins.len()).filter(is_guess).collect()
+}
+
+/// The first event that an operation of an administrator can have made, as it was told.
+pub(super) fn soonest(look: &Look<'_>) -> Option<Position> {
+    let Answer::Product(seen) = &look.operation.answer else { return None };
+    let (what, books) = (administration_of(&look.operation.ask)?, look.case.books);
+    let book = books.product(seen.product)?;
+    let partition = book.first.partition;
+    let (window, times) = (look.window(partition), books.partitions.get(&partition)?);
+    let fits = |number: &usize| {
+        let Edition { sequence, by, .. } = book.editions[*number];
+        by == what
+            && (window.first + 1..=window.last).contains(&sequence)
+            && (window.earliest_us..=window.latest_us).contains(&times.at_us(sequence))
+            && seen_at(book, *number).as_ref() == Some(seen)
+            && would_do(book, *number, &look.operation.ask)
+    };
+    let number = (0..book.editions.len()).find(fits)?;
+    Some(window.at(book.editions[number].sequence))
 }
 
 fn pin_some(

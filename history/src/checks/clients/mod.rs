@@ -52,8 +52,8 @@ pub(super) fn check(books: &Books, history: &History, allowance: &Allowance, fou
     looked.unknown =
         case.operations.iter().filter(|it| it.answer == Answer::Unknown).count() as u64;
     let mut pins = acknowledged::pin(case, found);
-    administration::pin(case, &mut pins);
-    sweep::sweep(case, &pins, found);
+    let guessed = administration::pin(case, &mut pins);
+    sweep::sweep(case, &pins, &guessed, found);
     explained::check(case, &history.events, &pins, found);
 }
 

@@ -3,11 +3,12 @@
 use super::places::{self, Place};
 use super::refusals::Refusals;
 use super::window::{Ceilings, Floors, Window, window_of};
-use super::{Case, Pins, reads, replays};
+use super::{Case, Pins, administration, reads, replays};
 use crate::answer::{Answer, Refusal};
 use crate::ids::Position;
 use crate::operation::{Ask, Operation};
 use crate::verdict::{Findings, Kind};
+use std::collections::HashSet;
 
 /// What came of looking for a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,8 @@ impl Look<'_> {
     }
 }
 
-pub(super) fn sweep(case: Case<'_>, pins: &Pins, found: &mut Findings) {
+/// `guessed`: operations, by index, whose pin is one of several that fit.
+pub(super) fn sweep(case: Case<'_>, pins: &Pins, guessed: &HashSet<usize>, found: &mut Findings) {
     let operations = case.operations;
     let mut by_sent: Vec<usize> = (0..operations.len()).collect();
     by_sent.sort_by_key(|index| (operations[*index].sent_us, operations[*index].number));
@@ -65,7 +67,9 @@ pub(super) fn sweep(case: Case<'_>, pins: &Pins, found: &mut Findings) {
     by_answer.sort_by_key(|index| (operations[*index].answered_us, operations[*index].number));
     let mut answered = by_answer.into_iter().peekable();
 
-    let ceilings = Ceilings::of_pins(case, pins);
+    let certain =
+        |(index, pin): (usize, &Option<Position>)| pin.filter(|_| !guessed.contains(&index));
+    let ceilings = Ceilings::of_pins(case, &pins.iter().enumerate().map(certain).collect());
     let mut floors = Floors::default();
     let mut refusals = Refusals::new(case);
     let mut places: Vec<Place> = Vec::new();
@@ -81,12 +85,15 @@ pub(super) fn sweep(case: Case<'_>, pins: &Pins, found: &mut Findings) {
                 floors.raise(case, at_us, position, operations[told].number);
             }
         }
+        let look = Look { case, operation, floors: &floors, ceilings: &ceilings };
         if let Some(event) = pins[index] {
+            let is_guess = guessed.contains(&index);
+            let soonest = is_guess.then(|| administration::soonest(&look)).flatten();
+            let event = soonest.unwrap_or(event);
             in_real_time(case, operation, event, &floors, found);
             positions[index] = Some(event);
             continue;
         }
-        let look = Look { case, operation, floors: &floors, ceilings: &ceilings };
         let judged = judge(&look, &mut refusals, &mut places);
         positions[index] = settle(operation, judged, found);
     }
