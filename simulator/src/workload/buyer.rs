@@ -28,6 +28,7 @@ struct Buyer<'a> {
 /// Acts as buyer `number` until no operation is left.
 pub(super) async fn run(caller: &Caller, number: u64, chance: &Chance) {
     let buyer = Buyer { caller, chance, buyer: wares::buyer(number), number };
+    buyer.begin_life().await;
     let pace = *chance.pick(&[1, 20, 200, 2_000]);
     while caller.workload().take() {
         sleep(chance.delay(Duration::from_millis(pace))).await;
@@ -222,9 +223,17 @@ impl Buyer<'_> {
         self.insist(place).await;
     }
 
-    /// Asks again for what nobody knows the fate of, mostly because a client was killed.
+    /// Asks again for all that the life before has left open. Other devices of the buyer may be
+    /// waiting for the same answers.
+    async fn begin_life(&self) {
+        let open = self.caller.workload().memory(self.number).open();
+        self.caller.workload().count("asked again by the next life", open.len());
+        join_all(open.into_iter().map(|place| self.insist(place))).await;
+    }
+
+    /// Asks again for what nobody knows the fate of, mostly because somebody gave up.
     async fn finish_open(&self) {
-        let open = self.caller.workload().memory(self.number).take_open();
+        let open = self.caller.workload().memory(self.number).open().first().copied();
         if let Some(place) = open {
             self.insist(place).await;
         }

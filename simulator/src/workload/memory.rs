@@ -61,12 +61,10 @@ impl Memory {
         self.attempts.get(index).copied()
     }
 
-    /// The oldest attempt with a key of which nobody knows what became of it: its client was killed,
-    /// or gave up. Whoever takes it asks again.
-    pub(super) fn take_open(&mut self) -> Option<Place> {
-        let is_open = |attempt: &&mut Attempt| attempt.is_open && !attempt.place.key.is_none();
-        let attempt = self.attempts.iter_mut().find(is_open)?;
-        attempt.is_open = false;
-        Some(attempt.place)
+    /// The attempts with a key of which nobody knows what became of them, the oldest first: their
+    /// client was killed, gave up, or still waits. Without a key, asking again might buy twice.
+    pub(super) fn open(&self) -> Vec<Place> {
+        let is_open = |attempt: &&Attempt| attempt.is_open && !attempt.place.key.is_none();
+        self.attempts.iter().filter(is_open).map(|attempt| attempt.place).collect()
     }
 }

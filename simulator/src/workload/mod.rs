@@ -215,6 +215,10 @@ impl Workload {
         &self.0.wares
     }
 
+    fn count(&self, what: &'static str, times: usize) {
+        self.0.world.add(what, times as u64);
+    }
+
     /// What a person remembers.
     fn memory(&self, person: u64) -> RefMut<'_, Memory> {
         RefMut::map(self.0.memories.borrow_mut(), |all| all.entry(person).or_default())
