@@ -23,6 +23,7 @@ pub mod directory;
 pub mod engine;
 pub mod fitness;
 pub mod host;
+mod levels;
 pub mod log;
 pub mod metrics;
 mod net;

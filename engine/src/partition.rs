@@ -6,10 +6,12 @@
 //! can be run without a disk.
 //!
 //! Every answer waits for a sequence: an acceptance for its own event, a refusal or a read for the
-//! last event that it saw. What waited for something durable already is answered at once.
+//! last event that it saw. What waited for something durable already is answered at once. Stock
+//! levels, which nobody asks for, are those of what is durable.
 
 use crate::clock::Moment;
-use crate::state_machine::{State, apply, decide};
+use crate::levels::DurableLevels;
+use crate::state_machine::{Level, State, apply, decide};
 use doorbuster_protocol::command::{Ask, Command, Read, Request};
 use doorbuster_protocol::{Outcome, PartitionId, Sequence, Timestamp, limits};
 use std::collections::VecDeque;
@@ -66,6 +68,7 @@ pub struct Partition {
     open: Batch,
     durable: Sequence,
     waiting: VecDeque<Waiting>,
+    levels: DurableLevels,
     room: LogRoom,
     draining: bool,
     /// The last event that a consumer could be interested in; acknowledging acknowledgements would
@@ -76,7 +79,7 @@ pub struct Partition {
 
 impl Partition {
     /// A partition whose state was recovered from its log: all of it is durable.
-    pub fn new(state: State) -> Self {
+    pub fn new(mut state: State) -> Self {
         let durable = state.sequence();
         let open = Batch { first: durable.next(), ..Batch::default() };
         Self {
@@ -84,6 +87,7 @@ impl Partition {
             durable,
             last_fact: durable,
             waiting: VecDeque::new(),
+            levels: DurableLevels::new(&mut state),
             room: LogRoom { batch_bytes: 0, disk_full: false, above_high_water: false },
             draining: false,
             acknowledged_by_consumers: [Sequence::ZERO; limits::CONSUMERS_MAX as usize],
@@ -99,9 +103,13 @@ impl Partition {
     pub fn state(&self) -> &State {
         &self.state
     }
-    /// The products whose level changed since the last call.
-    pub fn take_changed_products(&mut self) -> Vec<doorbuster_protocol::ProductId> {
-        self.state.take_changed_products()
+    /// The stock level of every product, as it is on disk.
+    pub fn levels(&self) -> impl Iterator<Item = Level> {
+        self.levels.all()
+    }
+    /// The levels that changed on disk since the last call.
+    pub fn take_changed_levels(&mut self) -> Vec<Level> {
+        self.levels.take_changed()
     }
     /// The last event that is on disk.
     pub fn durable(&self) -> Sequence {
@@ -269,6 +277,7 @@ impl Partition {
         // what is left.
         let taken = crate::log::frame::frame_bytes(self.open.events.len()) as usize;
         self.room.batch_bytes = self.room.batch_bytes.saturating_sub(taken);
+        self.levels.batch_taken(&mut self.state);
         std::mem::replace(&mut self.open, Batch { first, count: 0, events: spare })
     }
 
@@ -277,6 +286,9 @@ impl Partition {
         assert!(through > self.durable, "durability only grows");
         assert!(through <= self.state.sequence(), "nothing is durable that did not happen");
         self.durable = through;
+        if !self.is_writing() {
+            self.levels.batch_durable();
+        }
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.until <= through) {
             answer(waiting.to, waiting.outcome);
         }

@@ -88,6 +88,35 @@ fn an_answer_waits_for_what_it_saw() {
 }
 
 #[test]
+fn a_level_is_told_when_what_it_rests_on_is_durable() {
+    let told = |partition: &mut Partition| -> Vec<(u32, bool)> {
+        let changed = partition.take_changed_levels();
+        let all: Vec<Level> = partition.levels().collect();
+        assert!(changed.iter().all(|level| all.contains(level)), "{changed:?} of {all:?}");
+        changed.iter().map(|level| (level.available, level.accepting)).collect()
+    };
+    let mut partition = partition();
+    partition.ask(&define(1), to(1), both(1));
+    assert_eq!(told(&mut partition), []);
+    assert_eq!(partition.levels().count(), 0, "nor does who comes new hear of it");
+    commit(&mut partition);
+    assert_eq!(told(&mut partition), [(1, true)]);
+    assert_eq!(told(&mut partition), [], "once");
+    partition.ask(&place(1), to(2), both(1));
+    let batch = partition.take_batch(Vec::new());
+    partition.expire(at(20), 1);
+    assert_eq!(told(&mut partition), [], "a hold that a crash may take away");
+    assert!(partition.levels().all(|level| level.accepting));
+    partition.committed(batch.last(), |_, _| {});
+    assert_eq!(told(&mut partition), [(0, false)], "as it was at the end of the batch");
+    commit(&mut partition);
+    assert_eq!(told(&mut partition), [(1, true)], "the hold ran out");
+
+    let recovered = Partition::new(partition.state);
+    assert_eq!(recovered.levels().count(), 1, "all that was recovered is durable");
+}
+
+#[test]
 fn the_next_batch_is_decided_while_the_last_one_is_written() {
     let mut partition = partition();
     partition.ask(&define(5), to(1), both(1));

@@ -109,10 +109,7 @@ impl<H: Host> Core<H> {
     pub(super) fn push_all_levels(&self, connection: &Connection<H::Stream>) {
         let mut levels: Vec<StockLevel> = Vec::new();
         for owned in self.owned() {
-            let partition = owned.partition.borrow();
-            let state = partition.state();
-            let known = state.products().filter_map(|product| state.level(product.product));
-            levels.extend(known.map(level_on_the_wire));
+            levels.extend(owned.partition.borrow().levels().map(level_on_the_wire));
         }
         send_levels(connection, &levels);
     }
@@ -120,10 +117,8 @@ impl<H: Host> Core<H> {
     fn push_changed_levels(&self) {
         let mut levels: Vec<StockLevel> = Vec::new();
         for owned in self.owned() {
-            let mut partition = owned.partition.borrow_mut();
-            for product in partition.take_changed_products() {
-                levels.extend(partition.state().level(product).map(level_on_the_wire));
-            }
+            let changed = owned.partition.borrow_mut().take_changed_levels();
+            levels.extend(changed.into_iter().map(level_on_the_wire));
         }
         for connection in self.connections.all() {
             if !connection.watches_stock.get() {
