@@ -39,25 +39,51 @@ struct Record {
     twin: Twin,
     /// All durable events, from the first on.
     events: Vec<Event>,
-    /// When each hold was seen to begin, in which process, and how long it is to last.
-    holds: BTreeMap<OrderId, (Instant, u64, Duration)>,
+    holds: BTreeMap<OrderId, Hold>,
+    /// When the last batch was taken to be written, and when it was durable; of a process that has
+    /// committed nothing yet, when it had recovered.
+    taken: Instant,
+    committed: Instant,
 }
+
+/// A hold, as far as it is known by a clock that nobody steps.
+struct Hold {
+    /// It was not decided before.
+    since: Instant,
+    process: u64,
+    lasts: Duration,
+}
+
+/// When something was decided, as far as that is known.
+#[derive(Clone, Copy)]
+struct Decided {
+    earliest: Instant,
+    latest: Instant,
+    /// In which process; [`UNKNOWN`] for what a restart has found.
+    process: u64,
+}
+
+/// No process has this number.
+const UNKNOWN: u64 = 0;
 
 impl Record {
     fn new(id: PartitionId) -> Self {
-        Self { twin: Twin::new(id), events: Vec::new(), holds: BTreeMap::new() }
+        let now = Instant::now();
+        let holds = BTreeMap::new();
+        Self { twin: Twin::new(id), events: Vec::new(), holds, taken: now, committed: now }
     }
 
-    /// Whatever wall clocks do: within one process no hold ends before its time.
+    /// No hold ends before its time: within one process whatever wall clocks do, from one to the
+    /// next by no more than those are stepped (`None`: by who knows how much).
     fn time_holds(
         &mut self,
         event: &Event,
-        process: u64,
-        unseen_max: Duration,
+        decided: Decided,
+        stepped_max: Option<Duration>,
     ) -> Result<(), String> {
         let mut begin = |order, until: Timestamp| {
-            let lasts = until.micros().saturating_sub(event.at.micros());
-            let hold = (Instant::now(), process, Duration::from_micros(lasts));
+            let lasts = Duration::from_micros(until.micros().saturating_sub(event.at.micros()));
+            let hold = Hold { since: decided.earliest, process: decided.process, lasts };
             self.holds.insert(order, hold);
         };
         match &event.fact {
@@ -72,20 +98,23 @@ impl Record {
             _ => {}
         }
         let Fact::Expired(released) = &event.fact else { return Ok(()) };
-        match self.holds.remove(&released.order) {
-            Some((since, begun_in, lasts)) if begun_in == process => {
-                let lasted = since.elapsed();
-                // The core's time goes faster by at most 1/2000.
-                if lasted + lasts / 2_000 + unseen_max < lasts {
-                    return Err(format!(
-                        "the hold of {} lasted {lasted:?} and not {lasts:?}",
-                        released.order
-                    ));
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        let Some(Hold { since, process, lasts }) = self.holds.remove(&released.order) else {
+            return Ok(());
+        };
+        let is_same = process == decided.process && process != UNKNOWN;
+        let slack = match stepped_max {
+            _ if is_same => Duration::ZERO,
+            Some(stepped_max) => stepped_max,
+            None => return Ok(()),
+        };
+        let lasted = decided.latest.duration_since(since);
+        // A core's time goes faster by at most 1/2000, and a wall clock drifts by as much.
+        let faster = if is_same { lasts / 2_000 } else { lasts / 1_000 };
+        if lasted + faster + slack + Duration::from_millis(1) < lasts {
+            let order = released.order;
+            return Err(format!("the hold of {order} lasted {lasted:?} and not {lasts:?}"));
         }
+        Ok(())
     }
 }
 
@@ -120,14 +149,23 @@ impl Observer {
         self.0.processes.set(self.0.processes.get() + 1);
     }
 
-    /// A batch became durable.
-    pub fn committed(&self, partition: &Partition, batch: &Batch) {
+    /// A batch became durable that was taken to be written at this time.
+    pub fn committed(&self, partition: &Partition, batch: &Batch, taken: Instant) {
         let id = partition.id();
+        let process = self.0.processes.get();
+        let decided = {
+            let mut record = self.0.partitions[id.index()].borrow_mut();
+            // While nothing is written, a batch is taken in the moment in which it begins, unless
+            // the process stands still; else it gathers from when the one before was taken.
+            let is_at_once =
+                record.committed < taken && self.0.world.dials().process.freeze_every.is_none();
+            let earliest = if is_at_once { taken } else { record.taken };
+            (record.taken, record.committed) = (taken, Instant::now());
+            Decided { earliest, latest: taken, process }
+        };
         for event in Events::new(&batch.events, batch.first, batch.count) {
             match event {
-                Ok((sequence, event)) => {
-                    self.add(id, sequence, event, self.0.processes.get());
-                }
+                Ok((sequence, event)) => self.add(id, sequence, event, decided),
                 Err(error) => self.broken(id, &format!("an event cannot be read: {error}")),
             }
         }
@@ -142,11 +180,13 @@ impl Observer {
             let found = state.sequence();
             return self.broken(id, &format!("{known} was durable, and {found} was recovered"));
         }
+        let now = Instant::now();
+        let earliest = self.0.partitions[id.index()].borrow().taken;
+        let decided = Decided { earliest, latest: now, process: UNKNOWN };
         for event in Inspector::of(disk.clone(), identity).events(known.next()) {
             match event {
                 Ok(event) if event.sequence <= known => {}
-                // Of a process that has ended: its time is not that of this one.
-                Ok(event) => self.add(id, event.sequence, event.event, 0),
+                Ok(event) => self.add(id, event.sequence, event.event, decided),
                 Err(error) => {
                     return self.broken(id, &format!("what was recovered cannot be read: {error}"));
                 }
@@ -156,6 +196,9 @@ impl Observer {
             let (found, read) = (state.sequence(), self.durable(id));
             return self.broken(id, &format!("recovered {found}, and the log ends at {read}"));
         }
+        let mut record = self.0.partitions[id.index()].borrow_mut();
+        (record.taken, record.committed) = (now, now);
+        drop(record);
         self.compare(state);
         state.check_invariants();
     }
@@ -177,7 +220,7 @@ impl Observer {
         }
     }
 
-    fn add(&self, id: PartitionId, sequence: Sequence, event: Event, process: u64) {
+    fn add(&self, id: PartitionId, sequence: Sequence, event: Event, decided: Decided) {
         let who = &format!("partition {id}");
         self.0.world.line(who, format_args!("{sequence} {event:?}"));
         self.0.world.count("events");
@@ -187,7 +230,7 @@ impl Observer {
             told(id, *through);
         }
         let mut record = self.0.partitions[id.index()].borrow_mut();
-        let early = record.time_holds(&event, process, self.unseen_max());
+        let early = record.time_holds(&event, decided, self.stepped_max());
         let replayed = early.and_then(|()| record.twin.replay(sequence, &event));
         record.events.push(event);
         drop(record);
@@ -196,10 +239,13 @@ impl Observer {
         }
     }
 
-    /// How much later than it was decided an event may be seen to be durable.
-    fn unseen_max(&self) -> Duration {
-        let dials = self.0.world.dials();
-        Duration::from_secs(5) + 3 * dials.disk.slow_sync_max + dials.process.freeze_max
+    /// How far the engine's wall clock may have been moved; `None`: nobody knows.
+    fn stepped_max(&self) -> Option<Duration> {
+        let clock = &self.0.world.dials().clock;
+        // When the run heals it is set right.
+        let drift = self.0.world.began().elapsed().mul_f64(clock.drift_ppm_max as f64 / 1e6);
+        let offset = Duration::from_micros(clock.offset_us_max);
+        clock.step_every.is_none().then_some(offset + drift + Duration::from_millis(100))
     }
 
     /// Compares a state with the twin, when it is no further than what is durable.

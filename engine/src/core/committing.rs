@@ -42,7 +42,7 @@ impl<H: Host> Core<H> {
             metrics.log_bytes.fetch_add(owned.log.bytes_appended() - bytes_before, Relaxed);
             metrics.log_events.fetch_add(u64::from(batch.count), Relaxed);
             let through = batch.last();
-            self.host.watch_commit(&owned.partition.borrow(), &batch);
+            self.host.watch_commit(&owned.partition.borrow(), &batch, began);
             spare = owned.tail.borrow_mut().push(batch);
             self.answer(&owned, through);
             self.refresh_room(&owned);

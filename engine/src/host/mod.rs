@@ -42,11 +42,11 @@ pub trait Host: Clone + 'static {
     /// Fills `bytes` with what nobody can guess.
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// A batch of a partition became durable; its answers have not left yet. For whoever watches a
-    /// run: nothing may be changed.
+    /// A batch of a partition became durable; its answers have not left yet. It was taken to be
+    /// written at the monotonic time `taken`. For whoever watches a run: nothing may be changed.
     #[inline]
-    fn watch_commit(&self, partition: &Partition, batch: &Batch) {
-        let _ = (partition, batch);
+    fn watch_commit(&self, partition: &Partition, batch: &Batch, taken: Duration) {
+        let _ = (partition, batch, taken);
     }
 }
 

@@ -54,7 +54,7 @@ impl Host for SimHost {
         self.0.chance.fill(bytes);
         Ok(())
     }
-    fn watch_commit(&self, partition: &Partition, batch: &Batch) {
-        self.0.observer.committed(partition, batch);
+    fn watch_commit(&self, partition: &Partition, batch: &Batch, taken: Duration) {
+        self.0.observer.committed(partition, batch, self.0.booted + taken);
     }
 }
