@@ -1,9 +1,10 @@
 //! The end of a run: what clients saw, what the log holds and what the store holds, before the
 //! history checker.
 
-use crate::dials::{Dials, NetworkDials};
+use crate::dials::Dials;
 use crate::engine_node::EngineNode;
 use crate::history_of;
+use crate::network::PROBED_FOR;
 use crate::store::{SimStore, compare};
 use crate::workload::Workload;
 use crate::world::World;
@@ -70,7 +71,7 @@ fn allowance(dials: &Dials) -> Allowance {
     Allowance {
         engine_skew_us,
         client_skew_us: 0,
-        flag_staleness_us: flag_staleness_us(dials),
+        flag_staleness_us: flag_staleness(dials).as_micros() as u64,
         decision_us: 60_000_000,
         orders_leave: true,
         others: Others::Nobody,
@@ -78,15 +79,20 @@ fn allowance(dials: &Dials) -> Allowance {
     }
 }
 
-/// How long an edge may go on refusing what it heard to be sold out. One that is cut off, or stands
-/// still, does not hear that units came back.
-fn flag_staleness_us(dials: &Dials) -> u64 {
-    let NetworkDials { unheard, cut, silent, corrupted, partition_every, .. } = &dials.network;
-    let breaks = [unheard, cut, silent, corrupted].into_iter().any(|share| *share > 0.0);
-    if breaks || partition_every.is_some() || dials.process.freeze_every.is_some() {
-        return FOREVER_US;
+/// How long an edge may go on refusing what it heard to be sold out after units came back: for as
+/// long as nothing gets from the engine to it, and it does not know that its connection is gone.
+fn flag_staleness(dials: &Dials) -> Duration {
+    let (network, process) = (&dials.network, &dials.process);
+    // A tick, and the way to the edge piece by piece.
+    let mut stale = Duration::from_millis(100) + 16 * network.delay_max;
+    let loses_power = process.engine_kill_every.is_some() && process.power_loss > 0.0;
+    if network.silent > 0.0 || network.partition_every.is_some() || loses_power {
+        // Then its kernel gives the connection up, and it knows of no level any more.
+        stale += PROBED_FOR;
     }
-    // A tick, the way to the edge piece by piece, and a disk that holds nothing up but itself.
-    let delay = 8 * dials.network.delay_max + 20 * dials.disk.delay_max;
-    (Duration::from_millis(300) + delay + dials.disk.slow_sync_max).as_micros() as u64
+    if process.freeze_every.is_some() {
+        // First the engine that should tell it, then the edge that should hear it.
+        stale += 2 * process.freeze_max;
+    }
+    stale
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// The kernels of both ends probe a quiet connection; after this long without an answer they give
 /// it up, as the options of the product's sockets say.
-const PROBED_FOR: Duration = Duration::from_secs(20);
+pub const PROBED_FOR: Duration = Duration::from_secs(20);
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

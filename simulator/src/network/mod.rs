@@ -30,6 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use connection::PROBED_FOR;
 pub use interface::Interface;
 pub use listener::SimListener;
 pub use stream::SimStream;
