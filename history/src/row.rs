@@ -11,6 +11,9 @@ pub struct Rows {
     pub orders: Vec<OrderRow>,
     /// The products.
     pub products: Vec<ProductRow>,
+    /// Orders that the store could not take as they are, and keeps elsewhere for somebody to look
+    /// at. They have no row.
+    pub set_aside: Vec<OrderId>,
 }
 
 /// A row of any kind, as it stands in a line of JSON.

@@ -52,6 +52,19 @@ fn rows_that_are_too_many() {
 }
 
 #[test]
+fn orders_that_were_set_aside_have_no_rows() {
+    broken(Kind::ExtraRow, "was set aside", two_orders, |history, ()| {
+        let order = rows(history).orders[0].order;
+        rows(history).set_aside.push(order);
+    });
+    broken(Kind::MissingRow, "the store lacks order", two_orders, |history, ()| {
+        let row = rows(history).orders.pop().expect("there are two");
+        rows(history).set_aside.push(row.order);
+        rows(history).orders.pop();
+    });
+}
+
+#[test]
 fn rows_that_are_wrong() {
     let check = |words: &str, change: &dyn Fn(&mut Rows)| {
         broken(Kind::WrongRow, words, two_orders, |history, ()| change(rows(history)));

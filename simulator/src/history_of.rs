@@ -4,7 +4,9 @@ use doorbuster_history::answer::{Answer, OrderSeen, ProductSeen, Refusal};
 use doorbuster_history::event as theirs;
 use doorbuster_history::ids::{BuyerId, KeyId, OrderId, Position, ProductId};
 use doorbuster_history::operation::{Ask, Change};
+use doorbuster_history::row::{OrderRow, ProductRow};
 use doorbuster_history::terms::{self, Currency, SaleState, Status};
+use doorbuster_persistence as persistence;
 use doorbuster_protocol as ours;
 use doorbuster_protocol::command::{Command, Define, Read};
 use doorbuster_protocol::event::{Event, Fact, Matched};
@@ -202,6 +204,44 @@ fn product_seen(view: &ProductView) -> ProductSeen {
         held: view.held,
         sold: view.sold,
         waiting: view.waitlist_length,
+    }
+}
+
+/// The row of an order.
+pub fn order_row(row: &persistence::OrderRow) -> OrderRow {
+    let [item] = row.items.as_slice() else { panic!("order {} has several lines", row.order) };
+    OrderRow {
+        order: order(row.order),
+        product: product(item.product),
+        buyer: buyer(row.buyer),
+        quantity: item.quantity.get(),
+        unit_price: item.unit_price,
+        total_amount: row.total_amount,
+        currency: currency(row.currency),
+        status: status(row.status),
+        created_us: row.created_at.micros(),
+        updated_us: row.updated_at.micros(),
+        expires_us: row.expires_at.micros(),
+    }
+}
+
+/// The row of a product.
+pub fn product_row(row: &persistence::ProductRow) -> ProductRow {
+    ProductRow {
+        product: product(row.product),
+        terms: terms::Terms {
+            price: row.price,
+            currency: currency(row.currency),
+            stock: row.stock,
+            opens_us: row.opens_at.micros(),
+            closes_us: row.closes_at.micros(),
+            limit_per_buyer: row.limit_per_buyer,
+            hold_seconds: row.hold_seconds,
+            waitlist_capacity: row.waitlist_capacity,
+        },
+        state: state(row.state),
+        created_us: row.created_at.micros(),
+        updated_us: row.updated_at.micros(),
     }
 }
 

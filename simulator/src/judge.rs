@@ -5,10 +5,10 @@ use crate::dials::Dials;
 use crate::engine_node::EngineNode;
 use crate::history_of;
 use crate::network::PROBED_FOR;
-use crate::store::{SimStore, compare};
+use crate::store::{self, SimStore};
 use crate::workload::Workload;
 use crate::world::World;
-use doorbuster_history::{Allowance, History, Others};
+use doorbuster_history::{Allowance, History, Others, Verdict};
 use doorbuster_protocol::event::Event;
 use doorbuster_protocol::{PartitionId, Sequence};
 use std::time::Duration;
@@ -19,16 +19,28 @@ const FOREVER_US: u64 = 10 * 24 * 3_600 * 1_000_000;
 /// Compares the rows of every shard with what the events make of them.
 pub fn compare_store(world: &World, engine: &EngineNode, store: &SimStore) {
     let log = log_of(engine);
-    let differences = compare(store, in_order(&log));
+    let differences = store::compare(store, in_order(&log));
     if !differences.is_empty() {
         world.broken(format!("the store is not as the log: {}", differences.join("\n")));
     }
+    // Once more by the history checker, which has nothing in common with all that.
+    let rows = store::rows(store, log.iter().flat_map(|(_, events)| events));
+    let history = History { operations: Vec::new(), events: in_words(&log), rows: Some(rows) };
+    let allowance = Allowance { others: Others::Strangers, ..allowance(world.dials()) };
+    let verdict = doorbuster_history::check(&history, &allowance);
+    world.add("judged: rows", verdict.looked.rows);
+    tell(world, &verdict);
 }
 
 /// Every partition with its events, from the first on.
 fn log_of(engine: &EngineNode) -> Vec<(PartitionId, Vec<Event>)> {
     let of = |partition| (partition, engine.observer().events(partition));
     engine.partitions().all().map(of).collect()
+}
+
+fn in_words(log: &[(PartitionId, Vec<Event>)]) -> Vec<doorbuster_history::event::Event> {
+    let events = in_order(log);
+    events.map(|(id, sequence, event)| history_of::event(id, sequence, event)).collect()
 }
 
 fn in_order(
@@ -42,17 +54,19 @@ fn in_order(
 /// Judges what clients saw by the log.
 pub fn check_history(world: &World, engine: &EngineNode, workload: &Workload) {
     let log = log_of(engine);
-    let events = in_order(&log)
-        .map(|(partition, sequence, event)| history_of::event(partition, sequence, event));
     let operations = workload.recorder().operations().to_vec();
-    // Rows were compared before, dead letters included.
-    let history = History { operations, events: events.collect(), rows: None };
+    // Rows were compared before the engine drained.
+    let history = History { operations, events: in_words(&log), rows: None };
     let verdict = doorbuster_history::check(&history, &allowance(world.dials()));
     world.add("judged: acknowledged", verdict.looked.acknowledged);
     world.add("judged: first answers again", verdict.looked.replayed);
     world.add("judged: refusals", verdict.looked.refused);
     world.add("judged: looks", verdict.looked.read);
     world.add("judged: had to wait", verdict.looked.waited);
+    tell(world, &verdict);
+}
+
+fn tell(world: &World, verdict: &Verdict) {
     if !verdict.is_clean() {
         let listed: Vec<String> =
             verdict.violations.iter().take(3).map(ToString::to_string).collect();

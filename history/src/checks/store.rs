@@ -3,21 +3,27 @@
 use crate::books::Books;
 use crate::books::order::OrderBook;
 use crate::books::product::ProductBook;
+use crate::ids::OrderId;
 use crate::row::{OrderRow, ProductRow, Rows};
 use crate::verdict::{Findings, Kind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn check(books: &Books, rows: &Rows, found: &mut Findings) {
     found.verdict.looked.rows = (rows.orders.len() + rows.products.len()) as u64;
-    orders(books, &rows.orders, found);
+    orders(books, rows, found);
     products(books, &rows.products, found);
 }
 
-fn orders(books: &Books, rows: &[OrderRow], found: &mut Findings) {
-    let mut by_id = HashMap::with_capacity(rows.len());
-    for row in rows {
+fn orders(books: &Books, rows: &Rows, found: &mut Findings) {
+    let set_aside: HashSet<OrderId> = rows.set_aside.iter().copied().collect();
+    let mut by_id = HashMap::with_capacity(rows.orders.len());
+    for row in &rows.orders {
+        if set_aside.contains(&row.order) {
+            let what = format!("the store has order {}, {}", row.order, row.status);
+            found.add(Kind::ExtraRow, &[], &[], (what, "it was set aside".to_owned()));
+        }
         if by_id.insert(row.order, row).is_some() {
             let what = format!("the store has order {} twice", row.order);
             found.add(Kind::ExtraRow, &[], &[], (what, "an order has one row".to_owned()));
@@ -27,7 +33,7 @@ fn orders(books: &Books, rows: &[OrderRow], found: &mut Findings) {
             found.add(Kind::ExtraRow, &[], &[], (what, "no event made it".to_owned()));
         }
     }
-    for order in &books.orders {
+    for order in books.orders.iter().filter(|order| !set_aside.contains(&order.id)) {
         let expected = row_of_order(books, order);
         match by_id.get(&order.id) {
             None => {

@@ -437,6 +437,7 @@ impl Engine {
         Rows {
             orders: self.orders.iter().map(order).collect(),
             products: self.products.iter().map(product).collect(),
+            set_aside: Vec::new(),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use super::SimStore;
 use super::database::Database;
+use crate::history_of;
+use doorbuster_history::row::Rows;
 use doorbuster_persistence::BucketSet;
 use doorbuster_persistence::conformance::Model;
 use doorbuster_protocol::event::{Event, Fact};
@@ -62,6 +64,32 @@ pub fn compare<'a>(
         differences.add(true, || format!("the dead letter {place:?} is {is_there}"));
     }
     differences.0
+}
+
+/// The rows of all shards in the words of a history, with the orders among `events` that no
+/// database takes. Copies of a product's row that are alike count once.
+pub fn rows<'a>(store: &SimStore, events: impl IntoIterator<Item = &'a Event>) -> Rows {
+    let cluster = store.0.cluster();
+    let databases = || cluster.members.iter().map(|member| &member.database);
+    let first = &cluster.members[0].database;
+    let ordered = events.into_iter().filter_map(|event| match &event.fact {
+        Fact::Placed(placed) => Some(placed.order),
+        Fact::Queued(queued) => Some(queued.order),
+        _ => None,
+    });
+    let orders = databases().flat_map(|database| database.orders.values());
+    let mut products: Vec<_> = databases()
+        .flat_map(|database| database.products.values().map(history_of::product_row))
+        .collect();
+    products.sort_by_key(|row| row.product);
+    products.dedup();
+    Rows {
+        orders: orders.map(history_of::order_row).collect(),
+        products,
+        set_aside: (ordered.filter(|order| first.is_poisoned(*order)))
+            .map(history_of::order)
+            .collect(),
+    }
 }
 
 /// What every shard has for itself: checkpoints and products.

@@ -24,7 +24,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use comparison::compare;
+pub use comparison::{compare, rows};
 pub use view::StoreView;
 
 use crate::chance::Chance;
