@@ -7,6 +7,7 @@
 use crate::connection::Connection;
 use crate::link::{Answer, Link};
 use crate::{ClientError, ClientOptions};
+use doorbuster_protocol::command::Place;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::session::StockLevel;
@@ -154,6 +155,15 @@ impl EngineClient {
     pub fn level_of(&self, product: ProductId) -> Option<StockLevel> {
         let partition = self.partitions().partition_of(product);
         self.shared().link_of(partition)?.level_of(product)
+    }
+
+    /// Whether the order would be answered "sold out", as far as its core has told.
+    ///
+    /// Never one with an idempotency key: its key may have an earlier answer, which only the core
+    /// knows.
+    pub fn answers_sold_out(&self, place: &Place) -> bool {
+        let is_sold_out = |level: StockLevel| !level.accepting;
+        place.key.is_none() && self.level_of(place.product).is_some_and(is_sold_out)
     }
 
     /// Every level that is known, core by core, in order of product.

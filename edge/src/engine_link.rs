@@ -5,6 +5,7 @@ use crate::config::EdgeConfig;
 use crate::metrics::ThreadMetrics;
 use doorbuster_client::{ClientOptions, EngineClient};
 use doorbuster_protocol::ProductId;
+use doorbuster_protocol::command::Place;
 use doorbuster_protocol::session::StockLevel;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -43,12 +44,9 @@ impl EngineLink {
         self.client()?.level_of(product)
     }
 
-    /// Whether every order of the product would be answered "sold out" at the moment.
-    ///
-    /// An order with an idempotency key must not be answered from this: its key may have an earlier
-    /// answer.
-    pub(crate) fn is_sold_out(&self, product: ProductId) -> bool {
-        self.level_of(product).is_some_and(|level| !level.accepting)
+    /// Whether the order can be answered "sold out" without asking.
+    pub(crate) fn answers_sold_out(&self, place: &Place) -> bool {
+        self.client().is_some_and(|client| client.answers_sold_out(place))
     }
 }
 

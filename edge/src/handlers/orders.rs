@@ -53,12 +53,12 @@ async fn place_order(
 ) -> Result<Answer, Problem> {
     let OrderBody { product, quantity, waitlist } = *order;
     let key = idempotency_key(call, identity.buyer, product)?;
-    if key.is_none() && call.worker.engine.is_sold_out(product) {
+    let place = Place { product, buyer: identity.buyer, key, quantity, waitlist };
+    if call.worker.engine.answers_sold_out(&place) {
         call.worker.metrics.rejected(Rejected::SoldOut);
         return Err(refusal::sold_out());
     }
     let partition = call.partition_of(product)?;
-    let place = Place { product, buyer: identity.buyer, key, quantity, waitlist };
     let outcome = call.ask(partition, Ask::Command(Command::Place(place))).await?;
     turn.answered(matches!(outcome, Outcome::Placed(_) | Outcome::Queued(_)));
     match outcome {

@@ -50,17 +50,10 @@ impl Caller {
         START_US + self.workload.0.world.began().elapsed().as_micros() as u64
     }
 
-    /// Whether an order without a key would be refused from what was heard of the stock, as an edge
-    /// does it.
-    fn is_known_sold_out(&self, place: &Place) -> bool {
-        place.key.is_none()
-            && self.client.level_of(place.product).is_some_and(|level| !level.accepting)
-    }
-
-    /// Asks for an order, by way of what is known of the stock.
+    /// Asks for an order, by way of what is known of the stock, as an edge does it.
     pub(super) async fn place(&self, place: Place, patience: Option<Duration>) -> Came {
         let ask = Ask::Command(Command::Place(place));
-        if self.is_known_sold_out(&place) {
+        if self.client.answers_sold_out(&place) {
             let mut recorder = self.workload.0.recorder.borrow_mut();
             let now_us = self.now_us();
             let number = recorder.sent(self.number, now_us, history_of::ask(&ask));
