@@ -4,6 +4,7 @@
 //! leaves the times of the others as they were.
 
 use crate::chance::Chance;
+use crate::engine_node::EngineNode;
 use crate::world::World;
 use std::time::Duration;
 
@@ -16,6 +17,19 @@ impl<'a> Nemesis<'a> {
     /// Nothing happens yet.
     pub fn new(world: &'a World) -> Self {
         Self { world }
+    }
+
+    /// Kills the engine's process, with the power or without, and restarts it.
+    pub fn ends(&self, engine: &EngineNode) {
+        let process = &self.world.dials().process;
+        self.strikes("engine kills", process.engine_kill_every, {
+            let (engine, power_loss) = (engine.clone(), process.power_loss);
+            async move |chance: &Chance| engine.kill(chance.hits(power_loss))
+        });
+        self.strikes("engine restarts", process.engine_restart_every, {
+            let engine = engine.clone();
+            async move |_: &Chance| engine.restart()
+        });
     }
 
     /// Has something happen again and again, `every` so often on average; never when that is

@@ -136,14 +136,7 @@ fn harm(world: &World, shop: &Rc<Shop>) {
     let dials = world.dials().clone();
     tokio::task::spawn_local(shop.network.clone().keep_parting());
     tokio::task::spawn_local(shop.store.clone().keep_failing());
-    nemesis.strikes("engine kills", dials.process.engine_kill_every, {
-        let (shop, power_loss) = (Rc::clone(shop), dials.process.power_loss);
-        async move |chance: &Chance| shop.engine.kill(chance.hits(power_loss))
-    });
-    nemesis.strikes("engine restarts", dials.process.engine_restart_every, {
-        let shop = Rc::clone(shop);
-        async move |_: &Chance| shop.engine.restart()
-    });
+    nemesis.ends(&shop.engine);
     nemesis.strikes("client kills", dials.process.client_kill_every, {
         let (shop, world) = (Rc::clone(shop), world.clone());
         async move |chance: &Chance| {

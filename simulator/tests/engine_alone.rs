@@ -16,6 +16,7 @@ use doorbuster_protocol::{
 use doorbuster_simulator::chance::Chance;
 use doorbuster_simulator::dials::{Dials, Group};
 use doorbuster_simulator::engine_node::EngineNode;
+use doorbuster_simulator::nemesis::Nemesis;
 use doorbuster_simulator::network::{Interface, SimNetwork};
 use doorbuster_simulator::process::Process;
 use doorbuster_simulator::world::World;
@@ -109,16 +110,10 @@ async fn story(seed: u64, is_printed: bool) -> Told {
 
 /// Kills, restarts, freezes and clocks that are set, until the run heals.
 fn misfortunes(world: &World, node: &EngineNode) {
-    let process = &world.dials().process;
-    strike(world, "kill", process.engine_kill_every, {
-        let (node, world) = (node.clone(), world.clone());
-        async move |chance: &Chance| node.kill(chance.hits(world.dials().process.power_loss))
-    });
-    strike(world, "restart", process.engine_restart_every, {
-        let node = node.clone();
-        async move |_: &Chance| node.restart()
-    });
-    strike(world, "freeze", process.freeze_every, {
+    let nemesis = Nemesis::new(world);
+    let (process, clock) = (&world.dials().process, &world.dials().clock);
+    nemesis.ends(node);
+    nemesis.strikes("freezes", process.freeze_every, {
         let (node, freeze_max) = (node.clone(), process.freeze_max);
         async move |chance: &Chance| {
             node.freeze();
@@ -126,29 +121,10 @@ fn misfortunes(world: &World, node: &EngineNode) {
             node.thaw();
         }
     });
-    strike(world, "clock", world.dials().clock.step_every, {
-        let (node, most) = (node.clone(), world.dials().clock.step_us_max);
+    nemesis.strikes("clock steps", clock.step_every, {
+        let (node, most) = (node.clone(), clock.step_us_max);
         async move |chance: &Chance| {
-            node.clock().step(chance.below(2 * most + 1) as i64 - most as i64);
-        }
-    });
-}
-
-fn strike(
-    world: &World,
-    name: &str,
-    every: Option<Duration>,
-    mut strike: impl AsyncFnMut(&Chance) + 'static,
-) {
-    let Some(every) = every else { return };
-    let (world, chance) = (world.clone(), world.chance(name));
-    tokio::task::spawn_local(async move {
-        loop {
-            sleep(every.mul_f64(2.0 * chance.fraction())).await;
-            if !world.is_faulty() {
-                return;
-            }
-            strike(&chance).await;
+            node.clock().step(chance.between(0, 2 * most) as i64 - most as i64);
         }
     });
 }

@@ -27,7 +27,7 @@ mod shards;
 mod versions;
 
 pub use history::{History, Step, batches};
-pub use model::Model;
+pub use model::{Model, defined};
 pub use shards::{
     checkpoints, claim, dead_letters, scan_orders, scan_products, share, write, write_each,
 };

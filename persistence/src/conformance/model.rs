@@ -6,7 +6,7 @@ use crate::conformance::{dead_letters, scan_orders, scan_products};
 use crate::rows::{OrderItem, OrderRow, ProductRow};
 use crate::store::{PAGE_ROWS_MAX, Store};
 use doorbuster_protocol::command::SaleState;
-use doorbuster_protocol::event::{Event, Fact, Matched};
+use doorbuster_protocol::event::{Event, Fact, Matched, Terms};
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{OrderId, ProductId, Sequence, Timestamp};
 use std::collections::BTreeMap;
@@ -25,6 +25,33 @@ pub struct Model {
     pub orders: BTreeMap<OrderId, OrderRow>,
     /// All defined products by id.
     pub products: BTreeMap<ProductId, ProductRow>,
+}
+
+/// The row of a product that an event at `at` defines, over the one that was there before.
+pub fn defined(
+    product: ProductId,
+    terms: &Terms,
+    old: Option<&ProductRow>,
+    at: Timestamp,
+    version: Sequence,
+) -> ProductRow {
+    ProductRow {
+        product,
+        name: None,
+        description: None,
+        price: terms.price,
+        currency: terms.currency,
+        stock: terms.stock,
+        state: old.map_or(SaleState::Open, |old| old.state),
+        opens_at: terms.opens_at,
+        closes_at: terms.closes_at,
+        limit_per_buyer: terms.limit_per_buyer,
+        hold_seconds: terms.hold_seconds,
+        waitlist_capacity: terms.waitlist_capacity,
+        created_at: old.map_or(at, |old| old.created_at),
+        updated_at: at,
+        version,
+    }
 }
 
 impl Model {
@@ -81,23 +108,7 @@ impl Model {
             }
             Fact::Defined { product, terms, matched } => {
                 let old = self.products.get(product);
-                let row = ProductRow {
-                    product: *product,
-                    name: None,
-                    description: None,
-                    price: terms.price,
-                    currency: terms.currency,
-                    stock: terms.stock,
-                    state: old.map_or(SaleState::Open, |old| old.state),
-                    opens_at: terms.opens_at,
-                    closes_at: terms.closes_at,
-                    limit_per_buyer: terms.limit_per_buyer,
-                    hold_seconds: terms.hold_seconds,
-                    waitlist_capacity: terms.waitlist_capacity,
-                    created_at: old.map_or(at.at, |old| old.created_at),
-                    updated_at: at.at,
-                    version: at.version,
-                };
+                let row = defined(*product, terms, old, at.at, at.version);
                 self.products.insert(*product, row);
                 self.matched(matched, at);
             }

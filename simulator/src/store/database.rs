@@ -4,12 +4,12 @@
 //! replica follows. Beside the rows it keeps which changes it has written, whose only use is to
 //! notice a change that is written twice.
 
+use doorbuster_persistence::conformance;
 use doorbuster_persistence::store::{PAGE_ROWS_MAX, statuses_before};
 use doorbuster_persistence::{
     Batch, BucketSet, CatalogEntry, Change, Checkpoint, DeadLetter, OrderRow, ProductRow, Repair,
     RowChange, StoreError, StoreIdentity, Written,
 };
-use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::event::Terms;
 use doorbuster_protocol::{Epoch, OrderId, PartitionId, ProductId, Sequence, Timestamp, limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,23 +245,7 @@ impl Database {
         if old.is_some_and(|old| old.version >= change.sequence) {
             return Ok(Effect::Skipped);
         }
-        let row = ProductRow {
-            product,
-            name: None,
-            description: None,
-            price: terms.price,
-            currency: terms.currency,
-            stock: terms.stock,
-            state: old.map_or(SaleState::Open, |old| old.state),
-            opens_at: terms.opens_at,
-            closes_at: terms.closes_at,
-            limit_per_buyer: terms.limit_per_buyer,
-            hold_seconds: terms.hold_seconds,
-            waitlist_capacity: terms.waitlist_capacity,
-            created_at: old.map_or(change.at, |old| old.created_at),
-            updated_at: change.at,
-            version: change.sequence,
-        };
+        let row = conformance::defined(product, terms, old, change.at, change.sequence);
         self.products.insert(product, row);
         Ok(Effect::Written)
     }
