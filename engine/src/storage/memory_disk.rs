@@ -12,7 +12,7 @@ mod crash;
 mod fault;
 mod model;
 
-pub use crash::Survivors;
+pub use crash::{Crashed, Survivors};
 pub use fault::{Failure, Fault};
 
 use super::{Entry, File, Immediate, Mode, Storage, Tree};
@@ -130,15 +130,15 @@ impl MemoryDisk {
 
     /// The power goes out: what was synced stays, and of the rest whatever `seed` chooses. The disk
     /// works again afterwards, without faults. Handles opened before are stale and must be dropped.
-    pub fn crash(&self, seed: u64) {
-        self.lock().crash(Survivors::Seed(seed), model::SECTOR);
+    pub fn crash(&self, seed: u64) -> Crashed {
+        self.lock().crash(Survivors::Seed(seed), model::SECTOR)
     }
     /// What a crash would leave, on a device that writes sectors of `sector_bytes` whole or not at
     /// all: another disk, and how many of the survivors' changes were unsynced. This one goes on.
     pub fn crashed(&self, survivors: Survivors, sector_bytes: usize) -> (Self, u32) {
         let mut disk = self.lock().without_forgotten();
-        let unsynced = disk.crash(survivors, sector_bytes);
-        (self.with(disk), unsynced)
+        let crashed = disk.crash(survivors, sector_bytes);
+        (self.with(disk), crashed.unsynced)
     }
     /// The process ends and another one begins, on a machine that goes on: what was written can be
     /// read, and nobody knows any more which sync failed. Faults and counts are forgotten.

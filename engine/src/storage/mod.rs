@@ -18,7 +18,7 @@ mod std_disk;
 
 pub use glommio_disk::{GlommioBuffer, GlommioDisk, GlommioFile, PROBE_THREAD, WriteMode};
 pub(crate) use in_flight::wait as wait_for_writes_in_flight;
-pub use memory_disk::{Failure, Fault, MemoryDisk, MemoryFile, Survivors};
+pub use memory_disk::{Crashed, Failure, Fault, MemoryDisk, MemoryFile, Survivors};
 pub use std_disk::{StdDisk, StdFile};
 
 use std::future::Future;

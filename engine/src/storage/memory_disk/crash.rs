@@ -26,6 +26,15 @@ pub enum Survivors {
     Exactly(u64),
 }
 
+/// What a crash made of the unsynced changes: sectors, lengths, names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashed {
+    /// How many there were.
+    pub unsynced: u32,
+    /// How many of them are gone.
+    pub lost: u32,
+}
+
 /// Asks of each unsynced change whether it survives.
 struct Lot {
     dice: Dice,
@@ -33,6 +42,7 @@ struct Lot {
     eighths: u64,
     exactly: Option<u64>,
     asked: u32,
+    lost: u32,
 }
 
 impl Lot {
@@ -43,15 +53,17 @@ impl Lot {
         };
         let mut dice = Dice(seed);
         let eighths = [8, 0, 1, 7, 2, 6, 4, 4][(dice.roll() % 8) as usize];
-        Self { dice, eighths, exactly, asked: 0 }
+        Self { dice, eighths, exactly, asked: 0, lost: 0 }
     }
     fn survives(&mut self) -> bool {
         let place = self.asked;
         self.asked += 1;
-        match self.exactly {
+        let survives = match self.exactly {
             Some(bits) => bits.checked_shr(place).unwrap_or(0) & 1 == 1,
             None => self.dice.roll() % 8 < self.eighths,
-        }
+        };
+        self.lost += u32::from(!survives);
+        survives
     }
     /// Changes of names may reach the disk in another order than they were made.
     fn reorder(&mut self, changes: &mut [Change]) {
@@ -65,9 +77,8 @@ impl Lot {
 
 impl Disk {
     /// The power goes out: what was synced stays, and of the rest the survivors, in sectors of
-    /// `sector_bytes`. The power is back afterwards, and nothing is planned to fail. Says how many
-    /// changes were unsynced.
-    pub(super) fn crash(&mut self, survivors: Survivors, sector_bytes: usize) -> u32 {
+    /// `sector_bytes`. The power is back afterwards, and nothing is planned to fail.
+    pub(super) fn crash(&mut self, survivors: Survivors, sector_bytes: usize) -> Crashed {
         assert!(sector_bytes.is_multiple_of(SECTOR), "a device's sector is some of ours");
         let mut lot = Lot::new(survivors);
         for directory in self.directories.values_mut() {
@@ -86,7 +97,7 @@ impl Disk {
         }
         self.faults = super::fault::Faults::default();
         self.powered_off = false;
-        lot.asked
+        Crashed { unsynced: lot.asked, lost: lot.lost }
     }
 }
 

@@ -71,6 +71,11 @@ pub(super) enum Change {
 }
 
 impl Change {
+    fn node(&self) -> &Node {
+        match self {
+            Self::Created(_, node) | Self::Renamed(_, _, node) | Self::Removed(_, node) => node,
+        }
+    }
     fn file(&self) -> Option<u64> {
         match self {
             Self::Created(_, Node::File(file))
@@ -249,13 +254,15 @@ impl Disk {
         }
     }
 
-    /// Forgets the files and directories that no name leads to.
+    /// Forgets the files and directories that no name leads to, nor would after a crash.
     pub(super) fn sweep(&mut self) {
         let mut files = BTreeSet::new();
         let mut directories = BTreeSet::from([ROOT]);
         let mut left = vec![ROOT];
         while let Some(directory) = left.pop() {
-            for node in self.directories[&directory].names.values() {
+            let Directory { names, durable, unsynced, .. } = &self.directories[&directory];
+            let changed = unsynced.iter().map(Change::node);
+            for node in names.values().chain(durable.values()).chain(changed) {
                 match node {
                     Node::File(file) => drop(files.insert(*file)),
                     Node::Directory(inner) if directories.insert(*inner) => left.push(*inner),
