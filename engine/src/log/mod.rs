@@ -50,6 +50,8 @@ mod glommio_test;
 #[cfg(test)]
 mod inspect_test;
 #[cfg(test)]
+mod misread_test;
+#[cfg(test)]
 mod retention_test;
 #[cfg(test)]
 mod sample;

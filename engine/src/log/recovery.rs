@@ -6,7 +6,7 @@
 
 use super::config::LogConfig;
 use super::error::{DamageKind, LogError, LogIdentity};
-use super::frame::FRAME_BYTES_MAX;
+use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Parsed};
 use super::room;
 use super::segments::{Listing, missing, segment_name, spare_name};
 use super::snapshot_file::{Base, newest};
@@ -204,7 +204,8 @@ impl<S: Storage> Log<S> {
         }
         let name = walk.segment().name.clone();
         let in_last = |(first, offset)| (first == walk.segment().sequence).then_some(offset);
-        let opened = open_tail(&storage, &name, &tail, last_frame.and_then(in_last)).await;
+        let last_frame = last_frame.and_then(in_last).zip(walk.previous());
+        let opened = open_tail(&storage, &name, &tail, last_frame).await;
         let current = opened.map_err(|source| LogError::Io {
             doing: "repair the tail of",
             file: storage.path().join(&name),
@@ -250,12 +251,12 @@ impl<S: Storage> Log<S> {
 }
 
 /// Opens the last segment for appending, its torn tail overwritten and synced, and its last
-/// frame, when there is one, written once more.
+/// frame, when there is one, written once more. Of that one the offset and the checksum are given.
 async fn open_tail<S: Storage>(
     storage: &S,
     name: &str,
     tail: &Tail,
-    last_frame: Option<u64>,
+    last_frame: Option<(u64, u32)>,
 ) -> io::Result<OpenFile<S::File>> {
     let file = storage.open(name, Mode::Write).await?;
     let size = file.size().await?;
@@ -268,8 +269,8 @@ async fn open_tail<S: Storage>(
     // that the device may not have: it must be synced. A process whose sync failed left one that
     // looks synced, because the kernel gives such pages up and keeps what they hold: it must be
     // written, too, or what is appended next would be acknowledged on top of nothing.
-    if let Some(start) = last_frame {
-        rewrite(&file, start, tail.offset).await?;
+    if let Some((start, checksum)) = last_frame {
+        rewrite(&file, start, tail.offset, checksum).await?;
     }
     file.sync().await?;
     storage.sync_directory().await?;
@@ -284,11 +285,25 @@ async fn open_tail<S: Storage>(
 
 /// Writes what stands there once more. A crash meanwhile cannot harm it: each sector is as it was,
 /// before and after.
-async fn rewrite<F: File>(file: &F, start: u64, end: u64) -> io::Result<()> {
+///
+/// It is read for the second time here, and may come as something else: once written, that would be
+/// what was acknowledged.
+async fn rewrite<F: File>(file: &F, start: u64, end: u64, checksum: u32) -> io::Result<()> {
     let mut buffer = file.buffer((end - start) as usize);
     let expected = buffer.as_ref().len();
     if file.read_at(start, buffer.as_mut()).await? < expected {
         return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let frame = buffer.as_ref();
+    let is_same = match Header::parse(frame) {
+        Parsed::Header(header) => {
+            header.checksum == checksum && header.matches_body(&frame[HEADER_BYTES..])
+        }
+        _ => false,
+    };
+    if !is_same {
+        let why = "the last frame was read twice, and was not the same";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     check_complete(file.write_at(buffer, start).await?, expected)
 }

@@ -262,8 +262,13 @@ impl<S: Storage> Walk<S> {
             }
             return Ok(Some(Tail { offset: self.offset, is_torn, has_remains: true }));
         }
-        let behind = self.look_behind().await?;
+        // What was read wrong once would be cut off for ever.
+        if is_torn && !self.reads_the_same().await? {
+            return Ok(None);
+        }
+        // Before anything else moves the window: what was compared is what is judged.
         let flip = if is_torn { self.flipped_bit().await? } else { None };
+        let behind = self.look_behind().await?;
         let is_rotten = flip.is_some_and(|(_, is_at_stake)| is_at_stake);
         let explained = !matches!(flaw, Flaw::Damage(_)) && !behind.has_good_frame && !is_rotten;
         if explained && !is_closed {
@@ -292,6 +297,19 @@ impl<S: Storage> Walk<S> {
             Flaw::Body => self.damaged(DamageKind::Body),
             Flaw::Damage(kind) => self.damaged(kind),
         })
+    }
+
+    /// Whether the frame that was just looked at reads the same once more. A wrong bit that comes from
+    /// a cable or from memory is not there the second time.
+    async fn reads_the_same(&mut self) -> Result<bool, LogError> {
+        let window = self.window.as_mut().expect("a segment is open");
+        let bytes = match Header::parse(window.view(self.offset, BLOCK as usize)) {
+            Parsed::Header(header) => header.frame_bytes(),
+            _ => BLOCK,
+        };
+        let before = window.view(self.offset, bytes as usize).to_vec();
+        window.forget_from(0);
+        Ok(self.load(self.offset, bytes as usize).await? == before)
     }
 
     /// The one bit that is not as it was written, if that is all; and whether something would be

@@ -70,6 +70,10 @@ impl MemoryDisk {
         let faults = &self.lock().faults;
         (faults.writes, faults.syncs, faults.renames, faults.changes)
     }
+    /// Reads of files since the last reset.
+    pub fn reads(&self) -> u64 {
+        self.lock().faults.reads
+    }
     /// Calls of any kind since the last reset.
     pub fn calls(&self) -> u64 {
         self.lock().faults.calls
@@ -228,7 +232,9 @@ impl Storage for MemoryDisk {
         let mut disk = self.lock();
         refuse_broken(disk.call()?)?;
         let file = disk.file(&self.place, name)?;
-        Ok(Box::new(io::Cursor::new(disk.files[&file].written.clone())))
+        let mut bytes = disk.files[&file].written.clone();
+        disk.faults.read(&mut bytes);
+        Ok(Box::new(io::Cursor::new(bytes)))
     }
 }
 
@@ -309,6 +315,7 @@ impl File for MemoryFile {
         let rest = content.written.get(offset as usize..).unwrap_or(&[]);
         let bytes = rest.len().min(into.len());
         into[..bytes].copy_from_slice(&rest[..bytes]);
+        disk.faults.read(&mut into[..bytes]);
         Ok(bytes)
     }
     async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<usize> {

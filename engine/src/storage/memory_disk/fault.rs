@@ -13,6 +13,9 @@ pub enum Fault {
     Sync(u64),
     /// The nth rename fails with EIO.
     Rename(u64),
+    /// The nth read gives back one wrong bit: this one, counted over the bytes that it gives up to the
+    /// last that is not zero, again and again.
+    Misread(u64, u64),
     /// The power goes out in the nth change of any kind: it and everything after it fails.
     Power(u64),
     /// The nth call of any kind, reads and listings included, fails.
@@ -50,6 +53,7 @@ pub(super) struct Faults {
     pub(super) writes: u64,
     pub(super) syncs: u64,
     pub(super) renames: u64,
+    pub(super) reads: u64,
 }
 
 impl Faults {
@@ -77,6 +81,18 @@ impl Faults {
         self.writes += 1;
         let fails = self.hits(Fault::Write(self.writes)).then_some(Failure::Broken);
         fails.or_else(|| self.hits(Fault::ShortWrite(self.writes)).then_some(Failure::Short))
+    }
+    /// Counts a read, which gives back `bytes`.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) {
+        self.reads += 1;
+        let bit = self.planned.iter().find_map(|fault| match *fault {
+            Fault::Misread(nth, bit) if nth == self.reads => Some(bit),
+            _ => None,
+        });
+        if let (Some(bit), Some(last)) = (bit, bytes.iter().rposition(|byte| *byte != 0)) {
+            let bit = bit % (8 * (last as u64 + 1));
+            bytes[bit as usize / 8] ^= 1 << (bit % 8);
+        }
     }
     pub(super) fn sync(&mut self) -> Option<Failure> {
         self.syncs += 1;
