@@ -91,6 +91,50 @@ fn a_rotten_seal_is_done_without() {
     }
 }
 
+/// In a closed segment a seal holds no event either, but the next segment follows it: what is
+/// damaged is the end of the first, and that is what is named.
+#[test]
+fn a_rotten_seal_of_a_closed_segment_is_named() {
+    let (disk, mut batches) = logged(3);
+    let (log, state) = recover(&disk).expect("a sound log");
+    run_immediate(log.seal()).expect("a good disk");
+    let name = segments(&disk).remove(0);
+    let seal: u64 = batches.iter().map(|batch| frame_bytes(batch.events.len())).sum();
+    // The segment is closed right behind its seal, as when it is full.
+    let whole = disk.content(&name);
+    let later = Sale::resume(state).batch(2);
+    let next = segment_name(later.first);
+    let previous = &whole[seal as usize + 60..][..4];
+    let previous = u32::from_le_bytes(previous.try_into().expect("four bytes"));
+    run_immediate(disk.create(&next)).expect("it is new");
+    disk.set_length(&next, 8 << 10);
+    overwrite(&disk, &next, 0, forged(identity(), later.first.get(), previous, &later));
+    let first = later.first;
+    batches.push(later);
+    let (_, state) = recover(&disk.duplicate()).expect("a sound log");
+    assert_eq!(state.digest(), batches[3].digest);
+    let check = |bits: &[(u64, u8)], expected: DamageKind| {
+        let copy = disk.duplicate();
+        bits.iter().for_each(|(byte, bit)| copy.flip(&name, *byte, *bit));
+        let errors = [refused(&copy), Inspector::of(copy, identity()).verify().err()];
+        for error in errors.map(|error| error.expect("damage")) {
+            let LogError::Damaged { file, offset, sequence, kind } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(file, &Path::new("memory").join(&name), "{error}");
+            assert_eq!((*offset, *sequence, *kind), (seal, first, expected), "{error}");
+        }
+    };
+    for byte in seal..seal + 4096 {
+        let (bit, right) = ((byte % 8) as u8, whole[byte as usize]);
+        check(&[(byte, bit)], DamageKind::FlippedBit { byte, bit, right });
+    }
+    // More than one bit cannot be told, but where it is can, and with which file it does not fit.
+    let join = DamageKind::Join { next: first };
+    check(&[(seal + 20, 1), (seal + 30, 2)], join);
+    assert!(join.to_string().contains(&next));
+}
+
 /// Events under good checksums that cannot have happened: a bug wrote them, or somebody did.
 #[test]
 fn events_that_contradict_those_before_them_are_damage() {

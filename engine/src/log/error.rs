@@ -1,5 +1,6 @@
 //! What can be wrong with a log: the disk failed, or what it gives back is not what was written.
 
+use super::segments::segment_name;
 use crate::state_machine::Contradiction;
 use doorbuster_protocol::record::Malformed;
 use doorbuster_protocol::{Epoch, PartitionId, Sequence};
@@ -64,15 +65,16 @@ pub enum LogError {
 
 /// What can be done about damage, once there is a copy.
 fn mending(file: &Path, kind: &DamageKind) -> String {
-    let DamageKind::FlippedBit { byte, right, .. } = kind else {
-        return "restore the file from a backup".to_owned();
-    };
-    format!(
-        "look for what flips bits (`dmesg`, `smartctl -a`, a test of the memory), and restore the \
-         file from a backup, or set the bit right: `printf '\\{right:03o}' | dd of='{}' bs=1 \
-         seek={byte} conv=notrunc`",
-        file.display()
-    )
+    match kind {
+        DamageKind::FlippedBit { byte, right, .. } => format!(
+            "look for what flips bits (`dmesg`, `smartctl -a`, a test of the memory), and restore \
+             the file from a backup, or set the bit right: `printf '\\{right:03o}' | dd of='{}' \
+             bs=1 seek={byte} conv=notrunc`",
+            file.display()
+        ),
+        DamageKind::Join { .. } => "restore both files from one backup".to_owned(),
+        _ => "restore the file from a backup".to_owned(),
+    }
 }
 
 /// What is wrong with a log.
@@ -104,6 +106,16 @@ pub enum DamageKind {
     /// A frame is not the successor of the one before it.
     #[error("the frame does not carry the checksum of the frame before it")]
     Chain,
+    /// A segment ends with all its events, and what follows it is not what the next one follows.
+    #[error(
+        "the segment ends here, and {} follows another frame than its last one: the mark of a clean \
+         stop that stood here is lost, or one of the two files is of another copy",
+        segment_name(*next)
+    )]
+    Join {
+        /// The first event of the next segment, which names it.
+        next: Sequence,
+    },
     /// Events are missing between two frames, or stand there twice.
     #[error("the frame begins with event {found}")]
     Gap {

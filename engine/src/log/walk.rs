@@ -69,6 +69,8 @@ pub(crate) struct Walk<S: Storage> {
     window: Option<Window<S::File>>,
     /// Of the next frame.
     offset: u64,
+    /// Where the segment before this one ended.
+    joined_at: u64,
     expected: Sequence,
     previous: Option<u32>,
     epoch: Epoch,
@@ -96,6 +98,7 @@ impl<S: Storage> Walk<S> {
             index: 0,
             window: None,
             offset: 0,
+            joined_at: 0,
             expected,
             // Nothing comes before the first event; before any other one, who knows.
             previous: (expected == Sequence::new(1)).then_some(0),
@@ -157,6 +160,11 @@ impl<S: Storage> Walk<S> {
         LogError::Damaged { file: self.file(), offset, sequence, kind }
     }
 
+    fn flipped(&self, Flip { byte, bit, right }: Flip) -> LogError {
+        let byte = self.offset + byte as u64;
+        self.damaged(DamageKind::FlippedBit { byte, bit, right })
+    }
+
     /// Goes to the next frame, or finds the end.
     pub(crate) async fn step(&mut self) -> Result<Step, LogError> {
         self.frame = None;
@@ -172,8 +180,13 @@ impl<S: Storage> Walk<S> {
                     return Ok(Step::End(Tail { offset, is_torn: false, has_remains: true }));
                 }
                 self.index += 1;
-                self.offset = 0;
+                self.joined_at = std::mem::take(&mut self.offset);
                 self.window = None;
+                continue;
+            }
+            let is_broken = found == Err(Flaw::Damage(DamageKind::Chain));
+            if is_broken && self.index > 0 && self.offset == 0 {
+                self.look_back().await?;
                 continue;
             }
             let flaw = match found {
@@ -285,9 +298,8 @@ impl<S: Storage> Walk<S> {
                 return Ok(None);
             }
         }
-        if let Some((Flip { byte, bit, right }, _)) = flip {
-            let byte = self.offset + byte as u64;
-            return Err(self.damaged(DamageKind::FlippedBit { byte, bit, right }));
+        if let Some((flip, _)) = flip {
+            return Err(self.flipped(flip));
         }
         Err(match flaw {
             Flaw::Absent | Flaw::Former if explained => {
@@ -296,6 +308,23 @@ impl<S: Storage> Walk<S> {
             Flaw::Absent | Flaw::Former | Flaw::Header => self.damaged(DamageKind::Header),
             Flaw::Body => self.damaged(DamageKind::Body),
             Flaw::Damage(kind) => self.damaged(kind),
+        })
+    }
+
+    /// Goes back to where the segment before ended: this one does not follow. Its first frame is as
+    /// it was written, so it is the end of the other one that is not: a seal, whose events nobody
+    /// misses, so that only the checksum tells. If that can be read this time the walk goes on.
+    async fn look_back(&mut self) -> Result<(), LogError> {
+        self.index -= 1;
+        self.offset = self.joined_at;
+        self.window = None;
+        self.open().await?;
+        if self.look().await?.is_ok_and(|header| header.is_seal) {
+            return Ok(());
+        }
+        Err(match self.flipped_bit().await? {
+            Some((flip, _)) => self.flipped(flip),
+            None => self.damaged(DamageKind::Join { next: self.expected }),
         })
     }
 
