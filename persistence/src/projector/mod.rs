@@ -123,7 +123,7 @@ impl ProjectorConfig {
 /// Why the pipelines of a set of shards ended.
 enum Ended {
     Stopped,
-    OtherShards,
+    OtherMap,
 }
 
 /// Projects until `shutdown` says `true` (or its sender is gone), which is `Ok`, or until something
@@ -140,7 +140,7 @@ pub async fn run(
     loop {
         match run_shards(&config, &store, &metrics, &mut shutdown).await? {
             Ended::Stopped => return Ok(()),
-            Ended::OtherShards => tracing::info!("the store has other shards now"),
+            Ended::OtherMap => tracing::info!("the store's map has changed: beginning anew"),
         }
     }
 }
@@ -192,9 +192,9 @@ async fn run_shards(
         match end {
             None => return ended,
             Some(Ok(PipelineEnd::Stopped)) => {}
-            Some(Ok(PipelineEnd::OtherShards)) => {
+            Some(Ok(PipelineEnd::OtherMap)) => {
                 if !is_stopping {
-                    ended = Ok(Ended::OtherShards);
+                    ended = Ok(Ended::OtherMap);
                 }
             }
             Some(Ok(PipelineEnd::Fatal(error))) => match ended {

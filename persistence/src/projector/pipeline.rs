@@ -50,8 +50,8 @@ pub(super) struct Pipeline {
 pub(super) enum PipelineEnd {
     /// It was told to.
     Stopped,
-    /// The store has other shards now.
-    OtherShards,
+    /// The store has other shards now, or they have other buckets.
+    OtherMap,
     /// It cannot go on.
     Fatal(ProjectorError),
 }
@@ -65,7 +65,7 @@ enum SessionEnd {
     OutOfStep(crate::StoreError, Vec<Checkpoint>),
     Moved(crate::StoreError),
     /// The store has shards that nobody follows yet.
-    OtherShards,
+    OtherMap,
 }
 
 impl From<Stopped> for SessionEnd {
@@ -109,7 +109,7 @@ impl Pipeline {
             }
             let judged = match end {
                 SessionEnd::Stopped => return PipelineEnd::Stopped,
-                SessionEnd::OtherShards => return PipelineEnd::OtherShards,
+                SessionEnd::OtherMap => return PipelineEnd::OtherMap,
                 SessionEnd::Fatal(error) => Err(error),
                 SessionEnd::Feed(end) => unsound.judge(self.shard.name(), end),
                 SessionEnd::OutOfStep(error, from) => {
@@ -118,7 +118,13 @@ impl Pipeline {
                 SessionEnd::Moved(error) => {
                     tracing::info!(shard = self.shard.name(), %error, "buckets were moved");
                     match self.learn_anew().await {
-                        Ok(true) => return PipelineEnd::OtherShards,
+                        Ok(true) => {
+                            // A map that is older than the shard is not read in a tight loop.
+                            return match backoff.wait(&mut self.stop).await {
+                                Ok(()) => PipelineEnd::OtherMap,
+                                Err(_) => PipelineEnd::Stopped,
+                            };
+                        }
                         learned => learned.map(|_| ()),
                     }
                 }
@@ -148,36 +154,30 @@ impl Pipeline {
         self.names.len() > 1 && self.metrics.connections() > 0
     }
 
-    /// Learns which buckets the shard owns; says whether the store has other shards now. When the
-    /// store cannot be asked, the next batch is refused once more, and it is asked again then.
-    async fn learn_anew(&mut self) -> Result<bool, ProjectorError> {
+    /// Learns who owns which buckets; says whether that is known now. Then all pipelines begin anew:
+    /// the shard that took the buckets over may have been set back to where this one stood, and what
+    /// it had reached before must not count together with what this one reaches from now on. When
+    /// the store cannot be asked, the next batch is refused once more, and it is asked again then.
+    async fn learn_anew(&self) -> Result<bool, ProjectorError> {
         let mut stop = self.stop.clone();
         let refreshed = tokio::select! {
             biased;
-            () = stopped(&mut stop) => Ok(()),
+            () = stopped(&mut stop) => return Ok(false),
             refreshed = self.store.refresh() => refreshed,
         };
         match refreshed {
-            Ok(()) => {}
+            Ok(()) => Ok(true),
             Err(error) if error.is_retryable() => {
                 tracing::warn!(shard = self.shard.name(), %error, "the store's map is not known now");
+                Ok(false)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        let shards = self.store.shards();
-        if self.are_others(&shards) {
-            return Ok(true);
-        }
-        self.shard = Arc::clone(&shards[self.index]);
-        Ok(false)
     }
 
     /// Whether the store has other shards than those that are followed.
     fn has_other_shards(&self) -> bool {
-        self.are_others(&self.store.shards())
-    }
-
-    fn are_others(&self, shards: &[Arc<dyn Shard>]) -> bool {
+        let shards = self.store.shards();
         !shards.iter().map(|shard| shard.name()).eq(self.names.iter())
     }
 
@@ -230,7 +230,7 @@ impl Pipeline {
         };
         // One that was away may name others. What it has counts only together with what they have.
         if self.has_other_shards() {
-            return Err(SessionEnd::OtherShards);
+            return Err(SessionEnd::OtherMap);
         }
         self.metrics.claimed(&checkpoints);
         let reached =
