@@ -5,8 +5,9 @@
 //! for an arbitrary subset of it: a device writes unsynced sectors in any order, or not at all.
 //!
 //! A failed sync behaves as Linux does: the file looks clean afterwards and what it lost stays lost,
-//! although it can be read as long as the machine runs. Syncing such a file again is a bug of the
-//! caller, and panics; after [`MemoryDisk::restart`], as another process, it lies.
+//! although it can be read as long as the machine runs. Whoever else has the file open is told by its
+//! next sync, once. Syncing such a file again is a bug of the caller, and panics; after
+//! [`MemoryDisk::restart`], as another process, it lies.
 
 mod crash;
 mod fault;
@@ -17,6 +18,7 @@ pub use fault::{Failure, Fault};
 
 use super::{Entry, File, Immediate, Mode, Storage, Tree};
 use model::{Change, Content, Disk, Node, power_lost};
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -183,7 +185,8 @@ impl Storage for MemoryDisk {
         let mut disk = self.lock();
         refuse_broken(disk.call()?)?;
         let file = disk.file(&self.place, name)?;
-        Ok(MemoryFile { disk: self.clone(), file })
+        let is_told = Cell::new(disk.files[&file].sync_failed);
+        Ok(MemoryFile { disk: self.clone(), file, is_told })
     }
     async fn create(&self, name: &str) -> io::Result<MemoryFile> {
         let mut disk = self.lock();
@@ -194,7 +197,8 @@ impl Storage for MemoryDisk {
         let off = disk.change()?;
         refuse(failure)?;
         let file = disk.add(&self.place, name, true)?;
-        if off { Err(power_lost()) } else { Ok(MemoryFile { disk: self.clone(), file }) }
+        let is_told = Cell::default();
+        if off { Err(power_lost()) } else { Ok(MemoryFile { disk: self.clone(), file, is_told }) }
     }
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.lock();
@@ -299,6 +303,9 @@ impl Tree for MemoryDisk {
 pub struct MemoryFile {
     disk: MemoryDisk,
     file: u64,
+    /// Whether its holder was told of a failed sync of the file, or came too late for that. Who had it
+    /// open, too, is told by the next sync; after that syncs lie.
+    is_told: Cell<bool>,
 }
 
 impl File for MemoryFile {
@@ -349,8 +356,12 @@ impl File for MemoryFile {
         }
         let failure = disk.faults.sync().or(failure);
         let content = disk.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
-        assert!(!content.sync_failed, "a second sync after a failed one lies");
+        if content.sync_failed {
+            assert!(!self.is_told.replace(true), "a second sync after a failed one lies");
+            return Err(Failure::Broken.error());
+        }
         content.sync_failed = refuse(failure).is_err();
+        self.is_told.set(content.sync_failed);
         refuse(failure)?;
         content.sync();
         Ok(())
@@ -370,5 +381,27 @@ impl File for MemoryFile {
         let mut disk = self.disk.lock();
         refuse_broken(disk.call()?)?;
         Ok(disk.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?.written.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::run_immediate;
+
+    /// Two syncs of a file are under way when the device fails: the kernel fails both.
+    #[test]
+    fn a_failed_sync_is_told_to_everybody_who_has_the_file_open() {
+        let disk = MemoryDisk::new();
+        let first = run_immediate(disk.create("a")).expect("a new file");
+        let second = run_immediate(disk.open("a", Mode::Write)).expect("it is there");
+        disk.inject(Fault::Sync(1));
+        assert!(run_immediate(first.sync()).is_err());
+        assert!(run_immediate(second.sync()).is_err());
+        let third = run_immediate(disk.open("a", Mode::Write)).expect("it is there");
+        for late in [first, second, third] {
+            let again = std::panic::AssertUnwindSafe(|| run_immediate(late.sync()));
+            assert!(std::panic::catch_unwind(again).is_err(), "a lie goes unnoticed");
+        }
     }
 }
