@@ -220,16 +220,15 @@ impl<S: Immediate> Inspector<S> {
     fn read_snapshots(&self, listing: &Listing) -> Result<Vec<(Sequence, u64)>, LogError> {
         let mut read = Vec::new();
         for named in &listing.snapshots {
-            let damaged = |kind| LogError::Damaged {
-                file: self.storage.path().join(&named.name),
-                offset: 0,
-                sequence: named.sequence,
-                kind,
-            };
             let (state, digest) = snapshot_file::load(&self.storage, &self.identity, named)
-                .map_err(|_| damaged(DamageKind::Snapshot))?;
+                .map_err(|why| why.error(&self.storage, named))?;
             if state.digest() != digest {
-                return Err(damaged(DamageKind::SnapshotDisagrees));
+                return Err(LogError::Damaged {
+                    file: self.storage.path().join(&named.name),
+                    offset: 0,
+                    sequence: named.sequence,
+                    kind: DamageKind::SnapshotDisagrees,
+                });
             }
             read.push((named.sequence, digest));
         }
@@ -242,7 +241,7 @@ impl<S: Immediate> Inspector<S> {
             return Ok(State::new(self.identity.partition));
         };
         let loaded = snapshot_file::load(&self.storage, &self.identity, oldest);
-        loaded.map(|(state, _)| state).map_err(|_| self.damaged_snapshot(oldest))
+        loaded.map(|(state, _)| state).map_err(|why| why.error(&self.storage, oldest))
     }
 
     /// The oldest snapshot that the log's first events go on top of; `None` when the log reaches back
@@ -262,15 +261,6 @@ impl<S: Immediate> Inspector<S> {
         };
         let file = self.storage.path().join(&listing.segments[0].name);
         Err(LogError::Damaged { file, offset: 0, sequence: first, kind })
-    }
-
-    fn damaged_snapshot(&self, named: &Named) -> LogError {
-        LogError::Damaged {
-            file: self.storage.path().join(&named.name),
-            offset: 0,
-            sequence: named.sequence,
-            kind: DamageKind::Snapshot,
-        }
     }
 
     /// Checks `state` against the snapshot of the same event, when there is one.

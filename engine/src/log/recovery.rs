@@ -8,8 +8,8 @@ use super::config::LogConfig;
 use super::error::{DamageKind, LogError, LogIdentity};
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Parsed};
 use super::room;
-use super::segments::{Listing, missing, segment_name, spare_name};
-use super::snapshot_file::{Base, newest};
+use super::segments::{Listing, Named, missing, segment_name, spare_name};
+use super::snapshot_file::{Base, Unreadable, newest};
 use super::snapshots::SnapshotState;
 use super::walk::{Step, Tail, Walk};
 use super::writer::{Log, OpenFile, Segment};
@@ -105,13 +105,14 @@ pub(super) fn first_to_read<S: Storage>(
     let found = listing.segment_of(last).or_else(|| listing.segment_of(last.next()));
     let Some(index) = found else {
         let file = storage.path().join(segment_name(last.next()));
-        return Err(match base.unreadable.first() {
-            Some((named, _)) => LogError::Damaged {
-                file: storage.path().join(&named.name),
-                offset: 0,
-                sequence: listing.first().unwrap_or_default(),
-                kind: DamageKind::NoSnapshot,
-            },
+        // What the disk did not give back comes first: it may be whole, and do.
+        let is_of_device = |(_, why): &&(Named, Unreadable)| matches!(why, Unreadable::Device(_));
+        let unreadable = base.unreadable.iter().find(is_of_device);
+        return Err(match unreadable.or(base.unreadable.first()) {
+            Some((named, why)) => {
+                let sequence = listing.first().unwrap_or_default();
+                why.error_as(storage, named, sequence, DamageKind::NoSnapshot)
+            }
             None => LogError::Damaged {
                 file,
                 offset: 0,

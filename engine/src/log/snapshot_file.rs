@@ -6,9 +6,9 @@
 //!
 //! A snapshot is written beside its name, synced, and renamed: a name always has whole content.
 
-use super::error::{LogError, LogIdentity};
+use super::error::{DamageKind, LogError, LogIdentity};
 use super::segments::{Listing, Named, snapshot_name, temporary_name};
-use crate::state_machine::snapshot::SnapshotVisitor;
+use crate::state_machine::snapshot::{SnapshotError, SnapshotVisitor};
 use crate::state_machine::{State, snapshot};
 use crate::storage::{File, Immediate, Storage, run_immediate};
 use crc32c::crc32c;
@@ -28,7 +28,58 @@ pub(super) struct Base {
     /// The snapshot's digest, when there was one.
     pub(super) digest: Option<u64>,
     /// Newer snapshots that cannot be read, and why.
-    pub(super) unreadable: Vec<(Named, String)>,
+    pub(super) unreadable: Vec<(Named, Unreadable)>,
+}
+
+/// Why a snapshot cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// The disk does not give it back. It may the next time.
+    #[error("{0}")]
+    Device(io::Error),
+    /// What it gives back is no snapshot of this log.
+    #[error("{0}")]
+    Content(String),
+}
+
+impl Unreadable {
+    fn read(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Content("it ends too early".to_owned()),
+            _ => Self::Device(error),
+        }
+    }
+    fn parse(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Io(source) => Self::Device(source),
+            other => Self::Content(other.to_string()),
+        }
+    }
+
+    /// The error of whoever cannot do without it: only what was read can be damaged.
+    pub(super) fn error<S: Storage>(&self, storage: &S, named: &Named) -> LogError {
+        self.error_as(storage, named, named.sequence, DamageKind::Snapshot)
+    }
+    /// The same, where the damage means this to the event that is looked for.
+    pub(super) fn error_as<S: Storage>(
+        &self,
+        storage: &S,
+        named: &Named,
+        sequence: Sequence,
+        kind: DamageKind,
+    ) -> LogError {
+        let file = storage.path().join(&named.name);
+        match self {
+            Self::Device(error) => {
+                let source = match error.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(error.kind(), error.to_string()),
+                };
+                LogError::Io { doing: "read", file, source }
+            }
+            Self::Content(_) => LogError::Damaged { file, offset: 0, sequence, kind },
+        }
+    }
 }
 
 /// The newest snapshot that can be read; with none, the empty state.
@@ -39,7 +90,7 @@ pub(super) fn newest<S: Storage>(storage: &S, identity: &LogIdentity, listing: &
             Ok((state, digest)) => return Base { state, digest: Some(digest), unreadable },
             Err(why) => {
                 tracing::warn!(
-                    file = %storage.path().join(&named.name).display(), why,
+                    file = %storage.path().join(&named.name).display(), %why,
                     "a snapshot cannot be read; going back to the one before it"
                 );
                 unreadable.push((named.clone(), why));
@@ -54,9 +105,9 @@ pub(super) fn load<S: Storage>(
     storage: &S,
     identity: &LogIdentity,
     named: &Named,
-) -> Result<(State, u64), String> {
+) -> Result<(State, u64), Unreadable> {
     let (mut file, digest) = open(storage, identity, named)?;
-    let state = snapshot::read(&mut file, identity.partition).map_err(|error| error.to_string())?;
+    let state = snapshot::read(&mut file, identity.partition).map_err(Unreadable::parse)?;
     check_sequence(state.sequence(), named)?;
     Ok((state, digest))
 }
@@ -67,10 +118,10 @@ pub(super) fn visit<S: Storage>(
     identity: &LogIdentity,
     named: &Named,
     visitor: &mut impl SnapshotVisitor,
-) -> Result<(), String> {
+) -> Result<(), Unreadable> {
     let (mut file, _) = open(storage, identity, named)?;
     let sequence = snapshot::visit(&mut file, identity.partition, visitor);
-    check_sequence(sequence.map_err(|error| error.to_string())?, named)
+    check_sequence(sequence.map_err(Unreadable::parse)?, named)
 }
 
 /// Opens a snapshot behind its preamble, which holds the digest.
@@ -78,19 +129,20 @@ fn open<S: Storage>(
     storage: &S,
     identity: &LogIdentity,
     named: &Named,
-) -> Result<(impl Read + use<S>, u64), String> {
-    let mut file = storage.read_blocking(&named.name).map_err(|error| error.to_string())?;
+) -> Result<(impl Read + use<S>, u64), Unreadable> {
+    let mut file = storage.read_blocking(&named.name).map_err(Unreadable::Device)?;
     let mut preamble = [0; PREAMBLE_BYTES];
-    file.read_exact(&mut preamble).map_err(|error| error.to_string())?;
-    let digest = check_preamble(&preamble, identity, named.sequence)?;
+    file.read_exact(&mut preamble).map_err(Unreadable::read)?;
+    let digest = check_preamble(&preamble, identity, named.sequence);
+    let digest = digest.map_err(Unreadable::Content)?;
     Ok((file, digest))
 }
 
-fn check_sequence(found: Sequence, named: &Named) -> Result<(), String> {
+fn check_sequence(found: Sequence, named: &Named) -> Result<(), Unreadable> {
     if found == named.sequence {
         return Ok(());
     }
-    Err(format!("it holds the state after event {found}"))
+    Err(Unreadable::Content(format!("it holds the state after event {found}")))
 }
 
 fn preamble(identity: &LogIdentity, sequence: Sequence, digest: u64) -> Vec<u8> {

@@ -1,8 +1,9 @@
 //! Snapshots: the state with them is the state without them, and a damaged one is done without.
 
+use super::inspect::Inspector;
 use super::sample::{Batch, config, fresh, identity, logged, names, recover, segments};
 use super::{DamageKind, Log, LogError, SnapshotTaken, take_snapshot};
-use crate::storage::{Fault, MemoryDisk, Storage, run_immediate};
+use crate::storage::{Failure, Fault, MemoryDisk, Storage, run_immediate};
 use doorbuster_protocol::Sequence;
 
 /// The first sequences of the segments.
@@ -46,6 +47,28 @@ fn a_snapshot_and_the_tail_give_what_the_whole_log_gives() {
     assert_eq!(state.digest(), digest);
     assert_eq!(log.recovery().snapshot, None);
     assert_eq!(log.recovery().replayed, state.sequence().get());
+}
+
+/// Nobody has to restore a file that is whole: the next start may read it.
+#[test]
+fn a_snapshot_that_the_disk_does_not_give_back_is_not_called_damaged() {
+    let (disk, ..) = with_two_snapshots();
+    trim(&disk);
+    let calls = |read: &dyn Fn(&MemoryDisk) -> Option<LogError>| {
+        let mut told = 0;
+        for call in 1.. {
+            let copy = disk.duplicate();
+            copy.inject(Fault::CallsFrom(call, Failure::Broken));
+            match read(&copy) {
+                None => break,
+                Some(LogError::Io { .. }) => told += 1,
+                Some(error) => panic!("call {call}: {error}"),
+            }
+        }
+        assert!(told > 3, "{told} calls failed");
+    };
+    calls(&|disk| recover(disk).err());
+    calls(&|disk| Inspector::of(disk.clone(), identity()).verify().err());
 }
 
 #[test]

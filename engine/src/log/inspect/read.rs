@@ -65,7 +65,7 @@ impl<S: Immediate> Inspector<S> {
         reader.begin(first, snapshot.map_or(Sequence::ZERO, |named| named.sequence));
         if let Some(named) = snapshot {
             snapshot_file::visit(&self.storage, &self.identity, named, reader)
-                .map_err(|_| self.damaged_snapshot(named))?;
+                .map_err(|why| why.error(&self.storage, named))?;
         }
         let segments = listing.segments.clone();
         let mut walk = Walk::new(self.storage.clone(), self.identity, segments, None);
