@@ -78,6 +78,11 @@ impl ProjectorNode {
         self.process.borrow().clone()
     }
 
+    /// Its machine's clock.
+    pub fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
     /// Runs it for ever. While faults happen it is killed and stopped now and then.
     pub async fn keep_running(self) {
         loop {

@@ -209,7 +209,7 @@ fn run(seed: u64, dials: Dials, is_printed: bool) -> Told {
         let engine = Engine::new(&world, store.clone());
         let mut process = engine.start(&network);
         tokio::task::spawn_local(network.clone().keep_parting());
-        tokio::task::spawn_local(store.clone().keep_failing());
+        tokio::task::spawn_local(store.clone().keep_failing(|| {}));
         tokio::task::spawn_local(node.clone().keep_running());
 
         let chance = world.chance("story");
@@ -323,6 +323,7 @@ fn wild(seed: u64) -> Dials {
         away_max: Duration::from_secs(10),
         rollback_every: Some(Duration::from_secs(10)),
         rollback_max: Duration::from_secs(5),
+        rolls_back_acknowledged: true,
         move_every: Some(Duration::from_secs(10)),
         poisoned_one_in: 20,
     };
@@ -345,8 +346,7 @@ fn rows_are_those_of_the_log_when_everything_happens_at_once() {
 
 /// A shard that fell back just before all went quiet was not noticed: nothing was left to be refused.
 #[test]
-fn seeds_that_once_failed() {
-    check(345, drawn(345));
+fn a_seed_that_once_failed() {
     check(813, wild(813));
 }
 

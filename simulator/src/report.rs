@@ -47,6 +47,8 @@ pub struct Summary {
     pub simulated: Duration,
     /// What was counted, in all.
     pub counts: BTreeMap<&'static str, u64>,
+    /// In how many runs it was counted at all.
+    pub runs_with: BTreeMap<&'static str, u64>,
     /// The hashes of all traces, in whatever order they came.
     pub hash: u64,
 }
@@ -58,6 +60,7 @@ impl Summary {
         self.hash ^= run.hash.rotate_left((run.seed % 64) as u32);
         for (name, count) in &run.counts {
             *self.counts.entry(name).or_default() += count;
+            *self.runs_with.entry(name).or_default() += u64::from(*count > 0);
         }
         match run.verdict {
             Verdict::Sound => self.sound += 1,
@@ -72,24 +75,36 @@ impl Summary {
     /// As text: what was run, what happened in it, how fast.
     pub fn text(&self, took: Duration) -> String {
         let seconds = took.as_secs_f64().max(0.001);
-        let count = |name: &str| self.counts.get(name).copied().unwrap_or_default();
         let hours = self.simulated.as_secs_f64() / 3600.0;
         let mut text = format!(
             "{} seeds in {seconds:.1} s: {} sound, {} broken\n\
-             simulated {hours:.1} hours, {:.0} times as fast as the clock; {:.0} events and {:.0} \
-             operations per second\nhash of all traces {:016x}\n",
+             simulated {hours:.1} hours: {:.3} simulated hours, {:.0} events and {:.0} operations \
+             per second\nhash of all traces {:016x}\n\
+             {:<48} {:>10} {:>9}\n",
             self.runs(),
             self.sound,
             self.broken.len(),
-            self.simulated.as_secs_f64() / seconds,
-            count("events") as f64 / seconds,
-            count("operations") as f64 / seconds,
+            hours / seconds,
+            self.count("events") as f64 / seconds,
+            self.count("operations") as f64 / seconds,
             self.hash,
+            "",
+            "times",
+            "in seeds",
         );
         for (name, count) in &self.counts {
-            text.push_str(&format!("  {name:<24} {count:>12}\n"));
+            text.push_str(&format!("  {name:<46} {count:>10} {:>9}\n", self.runs_with(name)));
         }
         text
+    }
+
+    /// How often something was counted, in all.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or_default()
+    }
+    /// In how many runs something was counted at all.
+    pub fn runs_with(&self, name: &str) -> u64 {
+        self.runs_with.get(name).copied().unwrap_or_default()
     }
 }
 

@@ -96,7 +96,7 @@ async fn sell(world: &World, watch: &Watch) {
     let is_over = || world.is_broken().is_some() || watch.seen().is_some();
 
     harm(world, &shop);
-    while !shop.workload.is_used_up() && world.began().elapsed() < world.dials().size.faulty_for {
+    while world.began().elapsed() < world.dials().size.faulty_for {
         sleep(LOOK_EVERY).await;
         if is_over() {
             return;
@@ -124,9 +124,9 @@ async fn sell(world: &World, watch: &Watch) {
 
 /// A shard may fall back behind what the engine was told only in runs whose log is never trimmed.
 fn log_keeps(dials: &Dials) -> LogKeeps {
-    match dials.store.rollback_every {
-        Some(_) => LogKeeps::Everything,
-        None => LogKeeps::Unacknowledged,
+    match dials.store.rolls_back_acknowledged {
+        true => LogKeeps::Everything,
+        false => LogKeeps::Unacknowledged,
     }
 }
 
@@ -135,45 +135,60 @@ fn harm(world: &World, shop: &Rc<Shop>) {
     let nemesis = Nemesis::new(world);
     let dials = world.dials().clone();
     tokio::task::spawn_local(shop.network.clone().keep_parting());
-    tokio::task::spawn_local(shop.store.clone().keep_failing());
+    tokio::task::spawn_local({
+        let (store, shop) = (shop.store.clone(), Rc::clone(shop));
+        store.keep_failing(move || {
+            if let Some(process) = shop.projector.process() {
+                process.kill();
+            }
+        })
+    });
     nemesis.ends(&shop.engine);
     nemesis.strikes("client kills", dials.process.client_kill_every, {
         let (shop, world) = (Rc::clone(shop), world.clone());
         async move |chance: &Chance| {
-            world.count("client kills");
+            world.count("kills of a client");
             chance.pick(&shop.workload.clients()).process().kill();
         }
     });
     nemesis.strikes("freezes", dials.process.freeze_every, {
         let (shop, world, longest) = (Rc::clone(shop), world.clone(), dials.process.freeze_max);
         async move |chance: &Chance| {
-            world.count("freezes");
             let time = chance.delay(longest);
             match chance.below(3) {
                 0 => {
+                    world.count("freezes of the engine");
                     shop.engine.freeze();
                     sleep(time).await;
                     shop.engine.thaw();
                 }
                 1 => {
                     if let Some(process) = shop.projector.process() {
+                        world.count("freezes of the projector");
                         stand_still(&process, time).await;
                     }
                 }
-                _ => stand_still(&chance.pick(&shop.workload.clients()).process(), time).await,
+                _ => {
+                    world.count("freezes of a client");
+                    stand_still(&chance.pick(&shop.workload.clients()).process(), time).await;
+                }
             }
         }
     });
     nemesis.strikes("clock steps", dials.clock.step_every, {
         let (shop, world, most) = (Rc::clone(shop), world.clone(), dials.clock.step_us_max);
         async move |chance: &Chance| {
-            world.count("clock steps");
             let by_us = chance.between(0, 2 * most) as i64 - most as i64;
-            let clock = match chance.below(3) {
-                0..2 => shop.engine.clock().clone(),
-                _ => chance.pick(&shop.workload.clients()).clock().clone(),
+            let (what, clock) = match chance.below(4) {
+                0..2 => ("clock steps of the engine", shop.engine.clock().clone()),
+                2 => ("clock steps of the projector", shop.projector.clock().clone()),
+                _ => {
+                    let client = chance.pick(&shop.workload.clients()).clone();
+                    ("clock steps of a client", client.clock().clone())
+                }
             };
-            world.line("world", format_args!("a clock is stepped by {by_us} us"));
+            world.count(what);
+            world.line("world", format_args!("{what}: {by_us} us"));
             clock.step(by_us);
         }
     });
@@ -194,6 +209,7 @@ fn heal(world: &World, shop: &Shop) {
     }
     shop.workload.wind_up();
     shop.engine.clock().set_right(world.began());
+    shop.projector.clock().set_right(world.began());
     for client in shop.workload.clients() {
         client.process().thaw();
         client.clock().set_right(world.began());

@@ -44,7 +44,7 @@ impl Damage {
         let before = content[sector..(sector + SECTOR).min(content.len())].to_vec();
         let mut after = before.clone();
         after[offset as usize - sector] ^= 1 << chance.below(8);
-        let what = "a bit flipped";
+        let what = "flipped bits";
         Some(Self::strike(platter, what, &file, sector as u64, before, after))
     }
 
@@ -70,16 +70,16 @@ impl Damage {
         let offset = offset + chance.below(blocks) * BLOCK as u64;
         let content = platter.memory.content(&name);
         let before = content[offset as usize..offset as usize + BLOCK].to_vec();
-        let after = match chance.hits(0.5) {
-            true => vec![0; BLOCK],
+        let (what, after) = match chance.hits(0.5) {
+            true => ("lost writes", vec![0; BLOCK]),
             false => {
                 let (other, at) = (platter.memory.content(&behind.0), behind.1 as usize);
-                other[at..at + BLOCK].to_vec()
+                ("misdirected writes", other[at..at + BLOCK].to_vec())
             }
         };
         let bytes = content.len() as u64;
         let file = Entry { name, bytes };
-        Some(Self::strike(platter, "a write went elsewhere", &file, offset, before, after))
+        Some(Self::strike(platter, what, &file, offset, before, after))
     }
 
     fn strike(

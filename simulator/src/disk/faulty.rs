@@ -3,14 +3,18 @@
 
 use super::{Call, Platter};
 use doorbuster_engine::storage::{Entry, Fault, File, MemoryDisk, MemoryFile, Mode, Storage};
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The directory of a partition.
 #[derive(Clone)]
 pub struct SimDisk {
     platter: Platter,
+    /// Failed syncs of the directory that its holder was told of.
+    told: Rc<Cell<u64>>,
 }
 
 /// A file of it.
@@ -33,29 +37,67 @@ impl Platter {
         let dials = &self.world.dials().disk;
         // Faults are counted since the last reset.
         self.memory.reset();
-        let fails = self.fails(dials.error);
         let fault = match call {
-            Call::Other if fails => {
-                self.tell("an error");
+            Call::Other | Call::Read if self.fails(dials.error) => {
+                self.tell("other calls failed");
+                self.has_failed.set(true);
                 return Err(io::Error::from_raw_os_error(EIO));
             }
-            Call::Rename => fails.then_some((Fault::Rename(1), "a rename fails")),
-            Call::Write if self.fails(dials.short_write) => {
-                Some((Fault::ShortWrite(1), "a short write"))
+            Call::Rename if self.fails(dials.rename_error) => (Fault::Rename(1), "renames failed"),
+            Call::Write if self.fails(dials.short_write) => (Fault::ShortWrite(1), "short writes"),
+            Call::Write if self.fails(dials.write_error) => (Fault::Write(1), "writes failed"),
+            Call::Sync if self.fails(dials.sync_error) => (Fault::Sync(1), "syncs failed"),
+            Call::SyncDirectory if self.fails(dials.directory_sync_error) => {
+                (Fault::Sync(1), "syncs of a directory failed")
             }
-            Call::Write => fails.then_some((Fault::Write(1), "a write fails")),
-            Call::Sync => self.fails(dials.sync_error).then_some((Fault::Sync(1), "a sync fails")),
-            Call::Other | Call::SyncDirectory => None,
+            _ => return Ok(()),
         };
-        if let Some((fault, what)) = fault {
-            self.tell(what);
-            self.memory.inject(fault);
+        let (fault, what) = fault;
+        self.tell(what);
+        self.has_failed.set(true);
+        if call == Call::SyncDirectory {
+            self.failed_directory_syncs.set(self.failed_directory_syncs.get() + 1);
         }
+        self.memory.inject(fault);
         Ok(())
     }
 
+    /// What came of a call: whether the disk was too full for it.
+    pub(super) fn done<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        if done.as_ref().is_err_and(is_full) {
+            self.tell("calls without space");
+            self.has_failed.set(true);
+        }
+        done
+    }
+
+    /// Reads a file from front to end, for whoever does not wait.
+    pub(super) fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
+        self.strike(Call::Read)?;
+        let mut bytes = Vec::new();
+        self.memory.read_blocking(name)?.read_to_end(&mut bytes)?;
+        self.misread(&mut bytes);
+        Ok(Box::new(io::Cursor::new(bytes)))
+    }
+
+    /// One bit of what was read may be another.
+    pub(super) fn misread(&self, read: &mut [u8]) {
+        if read.is_empty() || !self.fails(self.world.dials().disk.misread) {
+            return;
+        }
+        // Files are mostly zeros; what matters stands in front of them.
+        let used = read.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+        let place = self.chance.below(used as u64) as usize;
+        read[place] ^= 1 << self.chance.below(8);
+        self.was_misread.set(true);
+        self.has_failed.set(true);
+        self.tell("misread bits");
+    }
+
+    /// Something of this directory goes wrong.
     pub(super) fn tell(&self, what: &'static str) {
-        self.world.count("disk faults");
+        self.world.count(what);
         self.world.line(&self.name, format_args!("{what}"));
     }
 
@@ -66,7 +108,7 @@ impl Platter {
         let mut delay = self.chance.hits(dials.delayed).then_some(delay);
         if matches!(call, Call::Sync | Call::SyncDirectory) && self.fails(dials.slow_sync) {
             delay = Some(self.chance.delay(dials.slow_sync_max));
-            self.tell("a slow sync");
+            self.tell("slow syncs");
         }
         (delay, self.chance.hits(0.5))
     }
@@ -78,7 +120,7 @@ impl Platter {
         }
         // Nothing comes between the decision and the work: the disk in memory does not wait.
         self.strike(call)?;
-        let done = work().await;
+        let done = self.done(work().await);
         if is_done_first {
             wait(delay).await;
         }
@@ -96,7 +138,7 @@ async fn wait(delay: Option<Duration>) {
 
 impl SimDisk {
     pub(super) fn new(platter: Platter) -> Self {
-        Self { platter }
+        Self { platter, told: Rc::default() }
     }
     fn memory(&self) -> &MemoryDisk {
         &self.platter.memory
@@ -132,11 +174,18 @@ impl Storage for SimDisk {
         self.platter.run(Call::Other, async || self.memory().remove(name).await).await
     }
     async fn sync_directory(&self) -> io::Result<()> {
-        self.platter.run(Call::SyncDirectory, async || self.memory().sync_directory().await).await
+        let sync = async || {
+            // It was opened before, so that it hears of a sync that failed for somebody else.
+            let failed = self.platter.failed_directory_syncs.get();
+            if self.told.replace(failed) < failed {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            self.memory().sync_directory().await
+        };
+        self.platter.run(Call::SyncDirectory, sync).await
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
-        self.platter.strike(Call::Other)?;
-        self.memory().read_blocking(name)
+        self.platter.read_blocking(name)
     }
 }
 
@@ -147,7 +196,12 @@ impl File for SimFile {
         self.file.buffer(bytes)
     }
     async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.platter.run(Call::Other, async || self.file.read_at(offset, into).await).await
+        let read = async || {
+            let bytes = self.file.read_at(offset, into).await?;
+            self.platter.misread(&mut into[..bytes]);
+            Ok(bytes)
+        };
+        self.platter.run(Call::Read, read).await
     }
     async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<usize> {
         let (bytes, platter) = (buffer.len(), &self.platter);

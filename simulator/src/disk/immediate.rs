@@ -38,15 +38,20 @@ impl SnapshotDisk {
         self.calls.get() == Some(0)
     }
 
-    fn run<T>(&self, call: Call, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    /// Counts a call; an error when the process has ended.
+    fn spend(&self) -> io::Result<()> {
         if let Some(calls) = self.calls.get() {
             self.calls.set(Some(calls.saturating_sub(1)));
             if calls <= 1 {
                 return Err(io::Error::other("the process has ended"));
             }
         }
+        Ok(())
+    }
+    fn run<T>(&self, call: Call, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        self.spend()?;
         self.platter.strike(call)?;
-        run_immediate(work)
+        self.platter.done(run_immediate(work))
     }
     fn file(&self, file: MemoryFile) -> SnapshotFile {
         SnapshotFile { disk: self.clone(), file }
@@ -80,7 +85,8 @@ impl Storage for SnapshotDisk {
         self.run(Call::SyncDirectory, self.platter.memory.sync_directory())
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
-        self.run(Call::Other, async { self.platter.memory.read_blocking(name) })
+        self.spend()?;
+        self.platter.read_blocking(name)
     }
 }
 
@@ -91,7 +97,9 @@ impl File for SnapshotFile {
         self.file.buffer(bytes)
     }
     async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.disk.run(Call::Other, self.file.read_at(offset, into))
+        let bytes = self.disk.run(Call::Read, self.file.read_at(offset, into))?;
+        self.disk.platter.misread(&mut into[..bytes]);
+        Ok(bytes)
     }
     async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<usize> {
         self.disk.run(Call::Write, self.file.write_at(buffer, offset))

@@ -47,16 +47,21 @@ struct Platter {
     chance: Chance,
     /// Whether there is next to no room.
     is_full: Rc<Cell<bool>>,
-    /// Whether a sync of the directory has failed. The kernel tells everybody who has it open, not
-    /// only who asked first.
-    has_directory_failed: Rc<Cell<bool>>,
+    /// Whether the process that runs was given a wrong bit.
+    was_misread: Rc<Cell<bool>>,
+    /// Whether a call of the process that runs has failed.
+    has_failed: Rc<Cell<bool>>,
+    /// Syncs of the directory that failed since that process began. The kernel tells everybody who
+    /// has it open, not only who asked first.
+    failed_directory_syncs: Rc<Cell<u64>>,
 }
 
 /// What a process does with a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    /// Anything that changes nothing, and whatever opens, makes or removes a file.
+    /// Whatever lists, opens, makes, removes or measures.
     Other,
+    Read,
     Rename,
     Write,
     Sync,
@@ -78,7 +83,9 @@ impl Disks {
                 memory,
                 chance,
                 is_full: Rc::default(),
-                has_directory_failed: Rc::default(),
+                was_misread: Rc::default(),
+                has_failed: Rc::default(),
+                failed_directory_syncs: Rc::default(),
             }
         };
         let platters = partitions.all().map(platter).collect();
@@ -102,9 +109,11 @@ impl Disks {
     /// or not.
     pub fn process_ended(&self, is_power_lost: bool) {
         for platter in self.platters.iter() {
-            platter.has_directory_failed.set(false);
             if is_power_lost {
-                platter.memory.crash(platter.chance.below(u64::MAX));
+                let crashed = platter.memory.crash(platter.chance.below(u64::MAX));
+                let is_torn = 0 < crashed.lost && crashed.lost < crashed.unsynced;
+                self.world.add("power losses that took something", u64::from(crashed.lost > 0));
+                self.world.add("power losses that tore something", u64::from(is_torn));
             } else {
                 platter.memory.restart();
             }
@@ -113,6 +122,19 @@ impl Disks {
             self.world.count("power losses");
             self.world.line("disks", format_args!("the power was lost"));
         }
+    }
+
+    /// A process begins to use the disks: what it meets is its own.
+    pub fn process_begins(&self) {
+        for platter in self.platters.iter() {
+            platter.was_misread.set(false);
+            platter.has_failed.set(false);
+            platter.failed_directory_syncs.set(0);
+        }
+    }
+    /// Whether a call has failed since the last process began.
+    pub fn has_failed(&self) -> bool {
+        self.platters.iter().any(|platter| platter.has_failed.get())
     }
 
     /// While nobody uses the disks, some durable bytes may turn out to be others than were written.
@@ -133,9 +155,11 @@ impl Disks {
         };
         *self.damage.borrow_mut() = damage;
     }
-    /// Whether durable bytes are not what was written, so that an engine may refuse to start.
+    /// Whether durable bytes are not what was written, or were read as others since the process
+    /// began, so that an engine may refuse to start.
     pub fn is_damaged(&self) -> bool {
         self.damage.borrow().is_some()
+            || self.platters.iter().any(|platter| platter.was_misread.get())
     }
     /// Somebody restores what was damaged.
     pub fn mend(&self) {

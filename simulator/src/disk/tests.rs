@@ -34,15 +34,51 @@ async fn written(file: &SimFile, byte: u8) -> std::io::Result<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn calls_fail_until_the_run_heals() {
-    let world = world(DiskDials { error: 1.0, sync_error: 1.0, ..DiskDials::quiet() });
+    let world = world(DiskDials {
+        error: 1.0,
+        write_error: 1.0,
+        sync_error: 1.0,
+        directory_sync_error: 1.0,
+        rename_error: 1.0,
+        ..DiskDials::quiet()
+    });
     let disks = disks(&world);
     let disk = disks.disk(first());
     assert!(disk.list().await.is_err());
     assert!(disk.create("a").await.is_err());
+    assert!(disk.sync_directory().await.is_err());
+    let name = "00000000000000000001.log";
+    assert!(disk.rename(name, "b").await.is_err());
+    disks.process_ended(false);
     world.heal();
+    disk.rename(name, "b").await.expect("all is well");
+    disk.sync_directory().await.expect("all is well");
     let file = disk.create("a").await.expect("all is well");
     assert_eq!(written(&file, 1).await.expect("all is well"), 4096);
     file.sync().await.expect("all is well");
+    let counts = world.counts();
+    for what in ["other calls failed", "syncs of a directory failed", "renames failed"] {
+        assert!(counts.get(what).is_some_and(|count| *count > 0), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bit_is_misread_once_and_the_disk_has_the_right_one() {
+    let world = world(DiskDials { misread: 1.0, ..DiskDials::quiet() });
+    let disks = disks(&world);
+    let disk = disks.disk(first());
+    let file = disk.create("a").await.expect("no fault of files");
+    written(&file, 1).await.expect("no fault of writes");
+    let mut read = vec![0; 4096];
+    assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
+    let wrong: u32 = read.iter().map(|byte| (byte ^ 1).count_ones()).sum();
+    assert_eq!((wrong, disks.is_damaged()), (1, true));
+    disks.process_ended(false);
+    assert!(!disks.is_damaged());
+    assert!(disks.memory(first()).content("a").iter().all(|byte| *byte == 1));
+    world.heal();
+    assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
+    assert!(read.iter().all(|byte| *byte == 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,7 +138,7 @@ impl EngineNode {
     /// The process is told to stop; the next one starts when it has drained.
     pub fn restart(&self) {
         self.0.world.line(ENGINE, format_args!("is told to stop"));
-        self.0.world.count("engine restarts");
+        self.0.world.count("restarts of the engine");
         self.stop_running();
     }
     /// The process stands still.
@@ -205,7 +205,8 @@ impl EngineNode {
             let end = ended.await.ok();
             machine.running.borrow_mut().take();
             process.kill();
-            machine.disks.process_ended(machine.is_power_lost.replace(false));
+            let is_power_lost = machine.is_power_lost.replace(false) || self.takes_power(&end);
+            machine.disks.process_ended(is_power_lost);
             if self.has_ended(end) {
                 machine.has_ended.set(true);
                 machine.changed.notify_waiters();
@@ -218,9 +219,20 @@ impl EngineNode {
         }
     }
 
+    /// Whether a process that failed takes the power with it: who finds a machine whose disk has
+    /// failed, switches it off and on.
+    fn takes_power(&self, end: &Option<Result<(), EngineError>>) -> bool {
+        let Machine { world, chance, .. } = &*self.0;
+        let power_loss = world.dials().process.power_loss;
+        matches!(end, Some(Err(_))) && chance.hits(power_loss) && world.is_faulty()
+    }
+
     /// What the end of a process means: whether it was the last one.
     fn has_ended(&self, end: Option<Result<(), EngineError>>) -> bool {
         let machine = &self.0;
+        if !matches!(end, Some(Ok(()))) {
+            machine.world.count("ends of the engine");
+        }
         let Some(end) = end else { return false };
         let Err(error) = end else {
             machine.world.line(ENGINE, format_args!("has drained"));
@@ -235,9 +247,9 @@ impl EngineNode {
                 machine.disks.mend();
             }
             EngineError::Log { source: LogError::Io { .. } | LogError::Poisoned(_), .. }
-                if machine.world.is_faulty() =>
+                if machine.disks.has_failed() =>
             {
-                machine.world.count("engine failures");
+                machine.world.count("failures of the engine");
             }
             error => machine.world.broken(format!("the engine ended for no reason: {error}")),
         }
@@ -264,7 +276,7 @@ impl Machine {
     fn kill(&self, is_power_lost: bool) {
         let running = self.running.borrow().clone();
         let Some(running) = running else { return };
-        self.world.count("engine kills");
+        self.world.count("kills of the engine");
         let word = if is_power_lost { "loses its power" } else { "is killed" };
         self.world.line(ENGINE, format_args!("{word}"));
         self.is_power_lost.set(is_power_lost);

@@ -70,6 +70,7 @@ pub(super) fn start(
     let (news, told) = mpsc::unbounded_channel();
     let interface = machine.network.of(&process);
     machine.observer.begin();
+    machine.disks.process_begins();
     for (core, address) in (0..cores).zip(addresses(cores)) {
         let listener = interface.listen(address).expect("the process before has let go of it");
         let parts = CoreParts {
@@ -176,7 +177,7 @@ impl Machine {
             }
         }
         if disk.has_ended() {
-            self.world.count("engine kills at a snapshot");
+            self.world.count("kills of the engine in a snapshot");
             self.kill(self.chance.hits(dials.power_loss));
         }
     }

@@ -54,6 +54,7 @@ impl Interface {
             sleep(delay).await;
         }
         if is_unheard {
+            shared.world.count("dials unheard");
             shared.line(format_args!("{} dials {address}: unheard", self.name));
             return pending().await;
         }
@@ -66,10 +67,12 @@ impl Interface {
                 Answer::Accepted(id) if !is_refused => break id,
                 Answer::Accepted(id) => {
                     // Accepted, and reset at once.
+                    shared.world.count("dials reset");
                     drop(self.stream(id, address));
                     return Err(ErrorKind::ConnectionReset.into());
                 }
                 Answer::Refused => {
+                    shared.world.count("dials refused");
                     shared.line(format_args!("{} dials {address}: refused", self.name));
                     return Err(ErrorKind::ConnectionRefused.into());
                 }

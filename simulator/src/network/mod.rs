@@ -50,6 +50,9 @@ use std::time::Duration;
 /// Which process an end belongs to; a restarted one has the name of the one before.
 type Name = Arc<str>;
 
+/// A delay that is counted: others are not out of the ordinary.
+const LATE: Duration = Duration::from_millis(50);
+
 /// The network of one run. A clone is another handle of the same one.
 #[derive(Clone)]
 pub struct SimNetwork(Arc<Shared>);
@@ -166,7 +169,11 @@ impl Shared {
     fn delay(&self) -> Duration {
         let dials = &self.world.dials().network;
         let delay = self.chance.delay(dials.delay_max);
-        if self.chance.hits(dials.delayed) { delay } else { Duration::ZERO }
+        if !self.chance.hits(dials.delayed) {
+            return Duration::ZERO;
+        }
+        self.world.add("pieces delayed by 50 ms or more", u64::from(delay >= LATE));
+        delay
     }
 
     /// Whether a fault of this probability happens now.

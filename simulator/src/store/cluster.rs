@@ -24,7 +24,7 @@ pub(super) struct Member {
 pub(super) struct Cluster {
     pub(super) members: Vec<Member>,
     poisoned_one_in: u64,
-    keeps: LogKeeps,
+    pub(super) keeps: LogKeeps,
     world: World,
 }
 

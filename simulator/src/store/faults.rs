@@ -1,6 +1,6 @@
 //! What happens to shards by themselves: absences, failovers, moves of buckets.
 
-use super::Shared;
+use super::{LogKeeps, Shared};
 use crate::chance::Chance;
 use doorbuster_persistence::BucketSet;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use tokio::time::{Instant, sleep};
 const SHARDS_MAX: usize = 4;
 
 /// Lets all of it happen until the run is healed.
-pub(super) async fn keep_failing(shared: &Shared) {
+pub(super) async fn keep_failing(shared: &Shared, end_projector: &dyn Fn()) {
     let dials = &shared.world.dials().store;
     let chance = shared.chance.of("faults");
     tokio::join!(
         now_and_then(shared, dials.away_every, chance.of("absences"), go_away),
-        now_and_then(shared, dials.rollback_every, chance.of("failovers"), fall_back),
+        now_and_then(shared, dials.rollback_every, chance.of("failovers"), |shared, chance| {
+            fall_back(shared, chance, end_projector);
+        }),
         now_and_then(shared, dials.move_every, chance.of("moves"), hand_over),
     );
 }
@@ -24,7 +26,7 @@ async fn now_and_then(
     shared: &Shared,
     every: Option<Duration>,
     chance: Chance,
-    what: fn(&Shared, &Chance),
+    what: impl Fn(&Shared, &Chance),
 ) {
     let Some(every) = every else { return };
     loop {
@@ -49,12 +51,19 @@ fn go_away(shared: &Shared, chance: &Chance) {
     shared.world.line("store", format_args!("shard-{index} goes away for {time:?}"));
 }
 
-fn fall_back(shared: &Shared, chance: &Chance) {
+fn fall_back(shared: &Shared, chance: &Chance, end_projector: &dyn Fn()) {
     let index = any_shard(shared, chance);
     let most = shared.cluster().lacking(index) as u64;
     let lost = shared.cluster().fall_back(index, chance.between(0, most) as usize);
+    shared.world.count("failovers");
+    if shared.cluster().keeps == LogKeeps::Unacknowledged {
+        end_projector();
+    }
     if lost > 0 {
-        shared.world.count("failovers that lost transactions");
+        shared.world.count(match shared.cluster().keeps {
+            LogKeeps::Everything => "failovers that lost transactions",
+            LogKeeps::Unacknowledged => "failovers that lost transactions, logs trimmed",
+        });
     }
     shared.world.line("store", format_args!("shard-{index} falls back by {lost} transactions"));
 }

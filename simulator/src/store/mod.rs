@@ -49,7 +49,9 @@ pub(crate) struct Shared {
 /// How far a shard may fall back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogKeeps {
-    /// The engine lets go of what it was told that all shards have: no shard falls behind that.
+    /// The engine lets go of what it was told that all shards have: no shard falls behind that. As
+    /// a projector believes for a while what a shard has told it, and acknowledges that, it goes
+    /// down together with a shard that falls.
     Unacknowledged,
     /// The log of this run is never trimmed.
     Everything,
@@ -70,9 +72,10 @@ impl SimStore {
         StoreView::new(Arc::clone(&self.0), life)
     }
 
-    /// Lets shards go away, fall back and hand buckets on until the run is healed.
-    pub async fn keep_failing(self) {
-        faults::keep_failing(&self.0).await;
+    /// Lets shards go away, fall back and hand buckets on until the run is healed. A shard that falls
+    /// may `end_projector`, whose machine is its own.
+    pub async fn keep_failing(self, end_projector: impl Fn()) {
+        faults::keep_failing(&self.0, &end_projector).await;
     }
 
     /// The engine was told that every shard has the events of a partition up to `through`: so it

@@ -118,7 +118,7 @@ fn events(
 fn filled(seed: u64, shards: usize, dials: StoreDials) -> (Vec<String>, u64, u64, String) {
     in_simulated_time(async {
         let store = store(seed, shards, dials, LogKeeps::Everything);
-        tokio::task::spawn_local(store.clone().keep_failing());
+        tokio::task::spawn_local(store.clone().keep_failing(|| {}));
         let steps = history(seed, 400);
         let mut random = fastrand::Rng::with_seed(seed);
         for part in 1..=20 {
@@ -145,6 +145,7 @@ fn wild() -> StoreDials {
         away_max: Duration::from_secs(4),
         rollback_every: Some(Duration::from_secs(2)),
         rollback_max: Duration::from_secs(3),
+        rolls_back_acknowledged: true,
         move_every: Some(Duration::from_secs(3)),
         poisoned_one_in: 10,
     }

@@ -30,7 +30,7 @@ pub(super) async fn run(caller: &Caller, number: u64, chance: &Chance) {
     let buyer = Buyer { caller, chance, buyer: wares::buyer(number), number };
     buyer.begin_life().await;
     let pace = *chance.pick(&[1, 20, 200, 2_000]);
-    while caller.workload().take() {
+    while caller.workload().take().await {
         sleep(chance.delay(Duration::from_millis(pace))).await;
         match chance.below(24) {
             0..12 => buyer.order().await,

@@ -35,7 +35,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 use wares::Wares;
 
@@ -92,8 +92,11 @@ struct Inner {
     memories: RefCell<BTreeMap<u64, Memory>>,
     /// Orders that somebody has heard of, the latest ones.
     talked_about: RefCell<VecDeque<OrderId>>,
-    /// Operations that may still be begun.
+    /// Operations that may be begun now.
     left: Cell<u64>,
+    /// Whether no more of them will come.
+    is_winding_up: Cell<bool>,
+    more: Notify,
     clients: RefCell<Vec<Client>>,
     /// Clients that have something left to do.
     running: Cell<usize>,
@@ -116,7 +119,9 @@ impl Workload {
             people,
             memories: RefCell::default(),
             talked_about: RefCell::default(),
-            left: Cell::new(world.dials().size.operations),
+            left: Cell::new(0),
+            is_winding_up: Cell::new(false),
+            more: Notify::new(),
             clients: RefCell::default(),
             running: Cell::new(0),
         }))
@@ -128,6 +133,25 @@ impl Workload {
             let client = Client::new(self, number);
             self.0.clients.borrow_mut().push(client.clone());
             tokio::task::spawn_local(self.clone().keep_running(client, network.clone()));
+        }
+        tokio::task::spawn_local(self.clone().come_in_waves());
+    }
+
+    /// Lets the operations be begun, wave after wave, for as long as faults happen. The crowd comes
+    /// at once, but something is asked until the end, or nothing would be there to be harmed.
+    async fn come_in_waves(self) {
+        let Inner { world, chance, .. } = &*self.0;
+        let (size, chance) = (&world.dials().size, chance.of("waves"));
+        let every = size.faulty_for.div_f64(size.waves as f64);
+        for wave in 0..size.waves {
+            if self.0.is_winding_up.get() {
+                return;
+            }
+            let through = size.operations * (wave + 1) / size.waves;
+            let before = size.operations * wave / size.waves;
+            self.0.left.set(self.0.left.get() + through - before);
+            self.0.more.notify_waiters();
+            sleep(every.mul_f64(0.5 + chance.fraction() / 2.0)).await;
         }
     }
 
@@ -166,7 +190,9 @@ impl Workload {
     }
     /// Lets the clients come to their end soon.
     pub fn wind_up(&self) {
+        self.0.is_winding_up.set(true);
         self.0.left.set(self.0.left.get().min(OPERATIONS_AFTER));
+        self.0.more.notify_waiters();
     }
 
     async fn run(&self, client: &Client, network: Interface) {
@@ -187,18 +213,20 @@ impl Workload {
                 }
             }
         };
+        // After a restart everybody goes on with other choices.
+        let life = world.began().elapsed();
         let clock = client.clock.clone();
         let caller = Caller::new(self.clone(), client.number as u32, connected, clock);
         if client.number == 0 {
-            return administrator::run(&caller, &chance.of("administrator")).await;
+            let chance = chance.of(&format!("administrator after {life:?}"));
+            return administrator::run(&caller, &chance).await;
         }
         let mut buyers = Vec::new();
         for buyer in 0..BUYERS_PER_CLIENT {
             let device = client.number as u64 * BUYERS_PER_CLIENT + buyer;
             let person = device % self.0.people;
             let caller = caller.clone();
-            // After a restart a buyer goes on with other choices.
-            let chance = chance.of(&format!("device {device} after {}", self.0.left.get()));
+            let chance = chance.of(&format!("device {device} after {life:?}"));
             let (done, is_done) = oneshot::channel();
             buyers.push(is_done);
             process.spawn(async move {
@@ -239,15 +267,24 @@ impl Workload {
         orders.get(chance.below(orders.len() as u64) as usize).copied()
     }
 
-    /// Takes one of the operations that are left.
-    fn take(&self) -> bool {
-        let left = self.0.left.get();
-        self.0.left.set(left.saturating_sub(1));
-        left > 0
+    /// Takes one of the operations that may be begun; `false` when no more will come.
+    async fn take(&self) -> bool {
+        loop {
+            let more = self.0.more.notified();
+            let left = self.0.left.get();
+            if left > 0 {
+                self.0.left.set(left - 1);
+                return true;
+            }
+            if self.0.is_winding_up.get() {
+                return false;
+            }
+            more.await;
+        }
     }
-    /// Whether no operation is left to begin.
-    pub fn is_used_up(&self) -> bool {
-        self.0.left.get() == 0
+    /// Whether no operation is left to begin, now or later.
+    fn is_used_up(&self) -> bool {
+        self.0.left.get() == 0 && self.0.is_winding_up.get()
     }
     /// Everything that was asked and answered.
     pub fn recorder(&self) -> Recorder {

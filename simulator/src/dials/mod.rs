@@ -1,13 +1,16 @@
-//! How much of everything a run has: sizes, and the probability of each fault, drawn from its seed.
+//! How much of everything a run has: sizes, and the probability of each fault.
 //!
-//! Each group of faults is off in a third of the runs, because some bugs show only when something
-//! else does not go wrong; when it is on, it is mostly mild and sometimes extreme.
+//! They are drawn from the run's seed (`draw`), or kept in a file beside the seed that found a bug,
+//! so that other dials do not lose it. A fault that a file does not name is off.
 
-use crate::chance::Chance;
+mod draw;
+
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// All dials of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dials {
     /// Sizes.
     pub size: SizeDials,
@@ -59,7 +62,8 @@ impl Group {
 }
 
 /// Sizes of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SizeDials {
     /// Partitions of the data directory, 1 to 6.
     pub partitions: u16,
@@ -71,9 +75,11 @@ pub struct SizeDials {
     pub clients: usize,
     /// Products.
     pub products: usize,
-    /// Operations of all clients together, after which they stop asking for new ones.
+    /// Operations of all clients together, come in waves as long as faults happen.
     pub operations: u64,
-    /// How long faults happen at the most; then everything heals.
+    /// The waves.
+    pub waves: u64,
+    /// How long faults happen; then everything heals.
     pub faulty_for: Duration,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
@@ -82,7 +88,8 @@ pub struct SizeDials {
 }
 
 /// Faults of the disk.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "DiskDials::quiet")]
 pub struct DiskDials {
     /// How often a call waits at all, and how long at the most.
     pub delayed: f64,
@@ -92,22 +99,32 @@ pub struct DiskDials {
     pub slow_sync: f64,
     /// The longest slow sync.
     pub slow_sync_max: Duration,
-    /// A read or write that fails with EIO.
+    /// A call that fails with EIO, other than those below.
     pub error: f64,
+    /// A write that fails with EIO, after a part of it.
+    pub write_error: f64,
     /// A write that takes only a part.
     pub short_write: f64,
-    /// A sync that fails, once; what it should have made durable may be lost.
+    /// A sync of a file that fails, once; what it should have made durable may be lost.
     pub sync_error: f64,
-    /// Whether the disk is nearly full for a while.
+    /// A sync of the directory that fails, once; names may be lost.
+    pub directory_sync_error: f64,
+    /// A rename that fails with EIO.
+    pub rename_error: f64,
+    /// A read that gives back one wrong bit, once.
+    pub misread: f64,
+    /// Whether the disk is nearly full now and then.
     pub full: bool,
-    /// At a crash: a durable bit flips.
+    /// When a process has ended: a durable bit flips.
     pub bit_rot: f64,
-    /// At a crash: a durable block that was followed by others turns out to be elsewhere, or stale.
+    /// When a process has ended: a durable block that was followed by others turns out to be
+    /// elsewhere, or stale.
     pub misdirected: f64,
 }
 
 /// Faults of the network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "NetworkDials::quiet")]
 pub struct NetworkDials {
     /// How often a piece of a stream is delayed, and how long at the most.
     pub delayed: f64,
@@ -130,7 +147,8 @@ pub struct NetworkDials {
 }
 
 /// Faults of clocks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "ClockDials::quiet")]
 pub struct ClockDials {
     /// How far a clock is off at first, in microseconds.
     pub offset_us_max: u64,
@@ -143,11 +161,12 @@ pub struct ClockDials {
 }
 
 /// Kills and freezes of processes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "ProcessDials::quiet")]
 pub struct ProcessDials {
     /// Mean time between kills of the engine; `None`: there are none.
     pub engine_kill_every: Option<Duration>,
-    /// Whether a kill of the engine takes the power with it: what was not synced may be lost.
+    /// How often an end of the engine takes the power with it: what was not synced may be lost.
     pub power_loss: f64,
     /// Mean time between clean restarts of the engine, maybe with other cores.
     pub engine_restart_every: Option<Duration>,
@@ -162,7 +181,8 @@ pub struct ProcessDials {
 }
 
 /// Faults of the store's shards.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "StoreDials::quiet")]
 pub struct StoreDials {
     /// How often a call waits, and how long at the most.
     pub delayed: f64,
@@ -180,56 +200,16 @@ pub struct StoreDials {
     pub rollback_every: Option<Duration>,
     /// How far it may fall back.
     pub rollback_max: Duration,
+    /// Whether it may fall behind what the engine was told that it has. Then no log of the run is
+    /// trimmed; otherwise logs are, and no shard falls behind that.
+    pub rolls_back_acknowledged: bool,
     /// Mean time between moves of buckets from one shard to another.
     pub move_every: Option<Duration>,
     /// One order in this many can never be written; 0: all can.
     pub poisoned_one_in: u64,
 }
 
-/// A segment that no run fills: its log is never trimmed.
-const SEGMENT_BYTES_ENDLESS: u64 = 64 << 20;
-
-/// How strong a group of faults is: 0 is off.
-fn strength(chance: &Chance) -> f64 {
-    match chance.below(12) {
-        0..4 => 0.0,
-        4..8 => 0.1,
-        8..11 => 0.4,
-        _ => 1.0,
-    }
-}
-
-/// One fault of a group: off in a third of the runs in which the group is on.
-fn share(chance: &Chance, strength: f64, at_most: f64) -> f64 {
-    let drawn = chance.fraction() * strength * at_most;
-    if chance.below(3) == 0 { 0.0 } else { drawn }
-}
-
-fn every(chance: &Chance, strength: f64, at_least: Duration) -> Option<Duration> {
-    let factor = 1.0 + chance.fraction() * 4.0;
-    let is_off = chance.below(3) == 0 || strength == 0.0;
-    (!is_off).then(|| at_least.mul_f64(factor / strength.max(0.2)))
-}
-
 impl Dials {
-    /// The dials of a run.
-    pub fn draw(chance: &Chance) -> Self {
-        let store = StoreDials::draw(&chance.of("store"));
-        let mut size = SizeDials::draw(&chance.of("size"));
-        if store.rollback_every.is_some() {
-            // A shard can fall back behind what it has acknowledged only where the log still is.
-            size.segment_bytes = SEGMENT_BYTES_ENDLESS;
-        }
-        Self {
-            size,
-            disk: DiskDials::draw(&chance.of("disk")),
-            network: NetworkDials::draw(&chance.of("network")),
-            clock: ClockDials::draw(&chance.of("clock")),
-            process: ProcessDials::draw(&chance.of("process")),
-            store,
-        }
-    }
-
     /// Switches the faults of a group off; what is left is a good disk, a quick network, and so on.
     pub fn quiet(&mut self, group: Group) {
         match group {
@@ -252,23 +232,6 @@ impl Dials {
     }
 }
 
-impl SizeDials {
-    fn draw(chance: &Chance) -> Self {
-        let partitions = chance.between(1, 6) as u16;
-        Self {
-            partitions,
-            cores: chance.between(1, 3.min(u64::from(partitions))) as usize,
-            shards: chance.between(1, 3) as usize,
-            clients: chance.between(1, 5) as usize,
-            products: chance.between(1, 8) as usize,
-            operations: *chance.pick(&[50, 200, 500, 1_000]),
-            faulty_for: Duration::from_secs(chance.between(5, 60)),
-            segment_bytes: *chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
-            high_water_bytes: *chance.pick(&[64 << 10, 512 << 10, 1 << 30]),
-        }
-    }
-}
-
 impl DiskDials {
     /// Without faults.
     pub const fn quiet() -> Self {
@@ -278,28 +241,15 @@ impl DiskDials {
             slow_sync: 0.0,
             slow_sync_max: Duration::ZERO,
             error: 0.0,
+            write_error: 0.0,
             short_write: 0.0,
             sync_error: 0.0,
+            directory_sync_error: 0.0,
+            rename_error: 0.0,
+            misread: 0.0,
             full: false,
             bit_rot: 0.0,
             misdirected: 0.0,
-        }
-    }
-
-    fn draw(chance: &Chance) -> Self {
-        let (delays, errors) = (strength(chance), strength(chance));
-        let rot = if chance.below(8) == 0 { 1.0 } else { 0.0 };
-        Self {
-            delayed: chance.fraction(),
-            delay_max: Duration::from_millis(1 + (delays * 40.0) as u64),
-            slow_sync: share(chance, delays, 0.05),
-            slow_sync_max: Duration::from_secs(3),
-            error: share(chance, errors, 0.002),
-            short_write: share(chance, errors, 0.002),
-            sync_error: share(chance, errors, 0.002),
-            full: share(chance, errors, 1.0) > 0.03,
-            bit_rot: share(chance, rot, 0.5),
-            misdirected: share(chance, rot, 0.5),
         }
     }
 }
@@ -319,37 +269,12 @@ impl NetworkDials {
             buffer_bytes: 64 << 10,
         }
     }
-
-    fn draw(chance: &Chance) -> Self {
-        let (delays, breaks) = (strength(chance), strength(chance));
-        Self {
-            delayed: chance.fraction(),
-            delay_max: Duration::from_millis(1 + (delays * 500.0) as u64),
-            refused: share(chance, breaks, 0.5),
-            unheard: share(chance, breaks, 0.3),
-            cut: share(chance, breaks, 0.02),
-            silent: share(chance, breaks, 0.005),
-            corrupted: share(chance, breaks, 0.01),
-            partition_every: every(chance, breaks, Duration::from_secs(5)),
-            buffer_bytes: *chance.pick(&[1 << 10, 64 << 10, 1 << 20]),
-        }
-    }
 }
 
 impl ClockDials {
     /// Without faults.
     pub const fn quiet() -> Self {
         Self { offset_us_max: 0, drift_ppm_max: 0, step_every: None, step_us_max: 0 }
-    }
-
-    fn draw(chance: &Chance) -> Self {
-        let strength = strength(chance);
-        Self {
-            offset_us_max: (strength * 2_000_000.0) as u64,
-            drift_ppm_max: (strength * 500.0) as u64,
-            step_every: every(chance, strength, Duration::from_secs(5)),
-            step_us_max: *chance.pick(&[10_000, 5_000_000, 3_600_000_000]),
-        }
     }
 }
 
@@ -366,19 +291,6 @@ impl ProcessDials {
             freeze_max: Duration::ZERO,
         }
     }
-
-    fn draw(chance: &Chance) -> Self {
-        let (kills, freezes) = (strength(chance), strength(chance));
-        Self {
-            engine_kill_every: every(chance, kills, Duration::from_secs(3)),
-            power_loss: *chance.pick(&[0.0, 0.5, 1.0]),
-            engine_restart_every: every(chance, kills, Duration::from_secs(5)),
-            projector_kill_every: every(chance, kills, Duration::from_secs(2)),
-            client_kill_every: every(chance, kills, Duration::from_secs(5)),
-            freeze_every: every(chance, freezes, Duration::from_secs(3)),
-            freeze_max: Duration::from_secs(*chance.pick(&[1, 5, 20])),
-        }
-    }
 }
 
 impl StoreDials {
@@ -393,52 +305,9 @@ impl StoreDials {
             away_max: Duration::ZERO,
             rollback_every: None,
             rollback_max: Duration::ZERO,
+            rolls_back_acknowledged: false,
             move_every: None,
             poisoned_one_in: 0,
         }
-    }
-
-    fn draw(chance: &Chance) -> Self {
-        let (delays, errors) = (strength(chance), strength(chance));
-        Self {
-            delayed: chance.fraction(),
-            delay_max: Duration::from_millis(1 + (delays * 300.0) as u64),
-            busy: share(chance, errors, 0.2),
-            lost_reply: share(chance, errors, 0.2),
-            away_every: every(chance, errors, Duration::from_secs(4)),
-            away_max: Duration::from_secs(10),
-            rollback_every: every(chance, errors, Duration::from_secs(8)),
-            rollback_max: Duration::from_secs(3),
-            move_every: every(chance, errors, Duration::from_secs(6)),
-            poisoned_one_in: if errors > 0.0 { *chance.pick(&[0, 0, 7, 50]) } else { 0 },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_draws_the_same_dials_and_every_fault_is_on_and_off_in_some_runs() {
-        let draw = |seed| Dials::draw(&Chance::new(seed));
-        assert_eq!(draw(3), draw(3));
-        let all: Vec<Dials> = (0..400).map(draw).collect();
-        let check = |name: &str, is_on: &dyn Fn(&Dials) -> bool| {
-            let on = all.iter().filter(|dials| is_on(dials)).count();
-            assert!((5..395).contains(&on), "{name} is on in {on} of 400 runs");
-        };
-        check("disk errors", &|dials| dials.disk.error > 0.0);
-        check("sync errors", &|dials| dials.disk.sync_error > 0.0);
-        check("a full disk", &|dials| dials.disk.full);
-        check("bit rot", &|dials| dials.disk.bit_rot > 0.0);
-        check("misdirected writes", &|dials| dials.disk.misdirected > 0.0);
-        check("cuts", &|dials| dials.network.cut > 0.0);
-        check("partitions", &|dials| dials.network.partition_every.is_some());
-        check("clock steps", &|dials| dials.clock.step_every.is_some());
-        check("kills", &|dials| dials.process.engine_kill_every.is_some());
-        check("freezes", &|dials| dials.process.freeze_every.is_some());
-        check("lost replies", &|dials| dials.store.lost_reply > 0.0);
-        check("rollbacks", &|dials| dials.store.rollback_every.is_some());
     }
 }
