@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`run`] | one run from its seed to its verdict |
 //! | [`seeds`] | many runs; a broken one reduced to what it needs |
+//! | [`kept`] | runs that found a bug, with their dials |
 //! | [`report`] | what runs came to |
 //! | [`world`] | what all parts of a run share |
 //! | [`dials`] | sizes and probabilities of a run, drawn from its seed |
@@ -23,6 +24,7 @@ pub mod disk;
 pub mod engine_node;
 pub mod history_of;
 pub mod judge;
+pub mod kept;
 pub mod nemesis;
 pub mod network;
 pub mod observer;

@@ -1,10 +1,12 @@
 //! `doorbuster-sim`: runs seeds and says what they came to.
 
 use clap::Parser;
-use doorbuster_simulator::dials::Group;
+use doorbuster_simulator::dials::{Dials, Group};
+use doorbuster_simulator::kept::Kept;
 use doorbuster_simulator::report::{Broken, Verdict};
 use doorbuster_simulator::{run, seeds};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -43,15 +45,21 @@ struct Cli {
     /// Run this one seed, twice, and compare the traces.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Run one that was kept, in the same way.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "from", "threads", "until_broken", "brief"])]
+    kept: Option<PathBuf>,
     /// Print everything that happens in it.
-    #[arg(long, requires = "seed")]
+    #[arg(long)]
     trace: bool,
     /// Run it without a group of faults: disk, network, clock, process or store. Repeatable.
-    #[arg(long, value_name = "GROUP", requires = "seed", value_parser = group)]
+    #[arg(long, value_name = "GROUP", value_parser = group)]
     without: Vec<Group>,
     /// Run it with so many operations.
-    #[arg(long, value_name = "N", requires = "seed")]
+    #[arg(long, value_name = "N")]
     operations: Option<u64>,
+    /// Write the first broken seed to a file, reduced, with its dials.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "kept"])]
+    keep: Option<PathBuf>,
 }
 
 fn group(name: &str) -> Result<Group, String> {
@@ -60,14 +68,20 @@ fn group(name: &str) -> Result<Group, String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.seed {
-        Some(seed) => one(seed, &cli),
-        None => many(&cli),
+    match (&cli.kept, cli.seed) {
+        (Some(path), _) => match Kept::read(path) {
+            Ok(kept) => one(kept.seed, kept.dials, &cli),
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::from(2)
+            }
+        },
+        (None, Some(seed)) => one(seed, seeds::dials_of(seed), &cli),
+        (None, None) => many(&cli),
     }
 }
 
-fn one(seed: u64, cli: &Cli) -> ExitCode {
-    let mut dials = seeds::dials_of(seed);
+fn one(seed: u64, mut dials: Dials, cli: &Cli) -> ExitCode {
     cli.without.iter().for_each(|group| dials.quiet(*group));
     dials.size.operations = cli.operations.unwrap_or(dials.size.operations);
     let began = Instant::now();
@@ -76,7 +90,7 @@ fn one(seed: u64, cli: &Cli) -> ExitCode {
     let second = run::run(seed, &dials, false);
     println!("seed {seed}: {} lines, {:?} simulated in {took:.2?}", first.lines, first.simulated);
     for (name, count) in &first.counts {
-        println!("  {name:<24} {count:>12}");
+        println!("  {name:<46} {count:>10}");
     }
     if first.hash != second.hash {
         println!("NOT DETERMINISTIC: trace {:016x}, then {:016x}", first.hash, second.hash);
@@ -125,6 +139,14 @@ fn many(cli: &Cli) -> ExitCode {
         let operations = reduced.dials.size.operations;
         let (run, dials, without) = (&reduced.run, &reduced.dials, &reduced.without);
         println!("\n{}", Broken { run, dials, without, operations });
+    }
+    if let (Some(path), Some(run)) = (&cli.keep, summary.broken.first()) {
+        let reduced = seeds::reduce(run.clone(), seeds::dials_of(run.seed));
+        let Verdict::Broken { why, .. } = reduced.run.verdict else { unreachable!("it is broken") };
+        let kept = Kept { found: why, seed: run.seed, dials: reduced.dials };
+        if let Err(why) = kept.write(path) {
+            eprintln!("{why}");
+        }
     }
     if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
