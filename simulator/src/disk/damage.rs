@@ -9,6 +9,7 @@ use doorbuster_engine::log::LogIdentity;
 use doorbuster_engine::log::inspect::Inspector;
 use doorbuster_engine::storage::{Entry, Storage, run_immediate};
 use doorbuster_protocol::Sequence;
+use std::path::Path;
 
 const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
@@ -20,6 +21,7 @@ pub(super) struct Damage {
     offset: u64,
     before: Vec<u8>,
     after: Vec<u8>,
+    is_flip: bool,
 }
 
 impl Damage {
@@ -45,7 +47,8 @@ impl Damage {
         let mut after = before.clone();
         after[offset as usize - sector] ^= 1 << chance.below(8);
         let what = "flipped bits";
-        Some(Self::strike(platter, what, &file, sector as u64, before, after))
+        let flip = Self::strike(platter, what, &file, sector as u64, before, after);
+        Some(Self { is_flip: true, ..flip })
     }
 
     /// A block of a frame that has another frame behind it was never written, or overwritten with
@@ -92,10 +95,25 @@ impl Damage {
     ) -> Self {
         platter.tell(what);
         platter.world.line(&platter.name, format_args!("{} at {offset}", file.name));
-        let damage =
-            Self { platter: platter.clone(), file: file.name.clone(), offset, before, after };
+        let damage = Self {
+            platter: platter.clone(),
+            file: file.name.clone(),
+            offset,
+            before,
+            after,
+            is_flip: false,
+        };
         damage.flip_all();
         damage
+    }
+
+    /// Whether it is what was found at this place. Where a block is missing, what follows it shows
+    /// that, maybe in another file; a flipped bit shows in its file, at its frame or before.
+    pub(super) fn explains(&self, platter: &Platter, file: &Path, offset: u64) -> bool {
+        let differs = self.before.iter().zip(&self.after).position(|(one, other)| one != other);
+        let byte = self.offset + differs.map_or(0, |byte| byte as u64);
+        let is_there = file.file_name().is_some_and(|name| *name == *self.file) && offset <= byte;
+        platter.name == self.platter.name && (is_there || !self.is_flip)
     }
 
     /// Makes of what was there what is there now, or the other way round, durable or not as it is.

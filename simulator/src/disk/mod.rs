@@ -27,6 +27,7 @@ use doorbuster_engine::storage::{MemoryDisk, run_immediate};
 use doorbuster_protocol::PartitionId;
 use doorbuster_protocol::routing::PartitionCount;
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 
 /// The disks of a machine. A clone is another handle of the same ones.
@@ -156,10 +157,15 @@ impl Disks {
         *self.damage.borrow_mut() = damage;
     }
     /// Whether durable bytes are not what was written, or were read as others since the process
-    /// began, so that an engine may refuse to start.
-    pub fn is_damaged(&self) -> bool {
-        self.damage.borrow().is_some()
-            || self.platters.iter().any(|platter| platter.was_misread.get())
+    /// began, so that an engine may refuse to start because of what it finds there.
+    pub fn is_damaged(&self, partition: PartitionId, file: &Path, offset: u64) -> bool {
+        let platter = &self.platters[partition.index()];
+        platter.was_misread.get()
+            || self
+                .damage
+                .borrow()
+                .as_ref()
+                .is_some_and(|damage| damage.explains(platter, file, offset))
     }
     /// Somebody restores what was damaged.
     pub fn mend(&self) {

@@ -5,6 +5,7 @@ use crate::dials::{Dials, DiskDials};
 use doorbuster_engine::log::take_snapshot;
 use doorbuster_engine::storage::{File, Mode, Storage};
 use doorbuster_protocol::{Epoch, Sequence};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -72,9 +73,10 @@ async fn a_bit_is_misread_once_and_the_disk_has_the_right_one() {
     let mut read = vec![0; 4096];
     assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
     let wrong: u32 = read.iter().map(|byte| (byte ^ 1).count_ones()).sum();
-    assert_eq!((wrong, disks.is_damaged()), (1, true));
+    let is_damaged = || disks.is_damaged(first(), Path::new("a"), 0);
+    assert_eq!((wrong, is_damaged()), (1, true));
     disks.process_ended(false);
-    assert!(!disks.is_damaged());
+    assert!(!is_damaged());
     assert!(disks.memory(first()).content("a").iter().all(|byte| *byte == 1));
     world.heal();
     assert_eq!(file.read_at(0, &mut read).await.expect("it is readable"), 4096);
@@ -133,13 +135,22 @@ async fn damage_is_mended_unless_it_was_overwritten() {
     let before: Vec<_> = all().collect();
     for _ in 0..20 {
         disks.rot(identity);
-        assert!(disks.is_damaged());
+        let platter = (0..2).find(|index| all().nth(*index) != before.get(*index).cloned());
+        let platter = platter.expect("one has changed") as u16;
+        let is_damaged = |partition, file: &str, offset| {
+            let partition = PartitionId::new(partition).expect("in range");
+            disks.is_damaged(partition, Path::new(file), offset)
+        };
+        assert!(is_damaged(platter, name, 0));
+        assert!(!is_damaged(1 - platter, name, 0), "another disk");
+        assert!(!is_damaged(platter, "00000000000000000002.log", 0), "another file");
+        assert!(!is_damaged(platter, name, u64::MAX), "behind it");
         let differs = |(one, other): (Vec<u8>, &Vec<u8>)| {
             one.iter().zip(other).map(|(one, other)| (one ^ other).count_ones()).sum::<u32>()
         };
         assert_eq!(all().zip(&before).map(differs).sum::<u32>(), 1, "one bit");
         disks.mend();
-        assert!(!disks.is_damaged());
+        assert!(!is_damaged(platter, name, 0));
         assert!(all().eq(before.iter().cloned()));
     }
     disks.rot(identity);

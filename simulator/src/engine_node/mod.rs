@@ -3,7 +3,7 @@
 //!
 //! A supervisor does what systemd does: whenever the process has ended, it starts the next one,
 //! maybe with another number of cores. An engine that refuses to start because of damage may do so
-//! only when there is some; then somebody restores the files, and it starts.
+//! only when what it names is damaged; then somebody restores the files, and it starts.
 //!
 //! `start` has the life of one process, [`SimHost`] is what its cores run on.
 
@@ -240,8 +240,8 @@ impl EngineNode {
         };
         machine.world.line(ENGINE, format_args!("ends: {error}"));
         match error {
-            EngineError::Log { source: LogError::Damaged { .. }, .. }
-                if machine.disks.is_damaged() =>
+            EngineError::Log { partition, source: LogError::Damaged { ref file, offset, .. } }
+                if machine.disks.is_damaged(partition, file, offset) =>
             {
                 machine.world.count("refusals of damage");
                 machine.disks.mend();
