@@ -126,7 +126,7 @@ impl Damage {
     }
 
     /// Restores what was there, unless it was written anew or let go of since.
-    pub(super) fn mend(self) {
+    pub(super) fn mend(&self) {
         let memory = &self.platter.memory;
         let files = run_immediate(memory.list()).expect("memory lists its files");
         if !files.iter().any(|file| file.name == self.file) {

@@ -37,6 +37,8 @@ pub struct Disks {
     platters: Rc<[Platter]>,
     chance: Chance,
     damage: Rc<RefCell<Option<Damage>>>,
+    /// What was restored while the process ran, which may have read it before.
+    mended: Rc<RefCell<Option<Damage>>>,
 }
 
 /// The directory of one partition.
@@ -90,7 +92,8 @@ impl Disks {
             }
         };
         let platters = partitions.all().map(platter).collect();
-        Self { world: world.clone(), platters, chance, damage: Rc::default() }
+        let (damage, mended) = (Rc::default(), Rc::default());
+        Self { world: world.clone(), platters, chance, damage, mended }
     }
 
     /// The directory of a partition, for a process.
@@ -132,6 +135,7 @@ impl Disks {
             platter.has_failed.set(false);
             platter.failed_directory_syncs.set(0);
         }
+        self.mended.take();
     }
     /// Whether a call has failed since the last process began.
     pub fn has_failed(&self) -> bool {
@@ -160,17 +164,17 @@ impl Disks {
     /// began, so that an engine may refuse to start because of what it finds there.
     pub fn is_damaged(&self, partition: PartitionId, file: &Path, offset: u64) -> bool {
         let platter = &self.platters[partition.index()];
-        platter.was_misread.get()
-            || self
-                .damage
-                .borrow()
-                .as_ref()
-                .is_some_and(|damage| damage.explains(platter, file, offset))
+        let explains = |damage: &RefCell<Option<Damage>>| {
+            let damage = damage.borrow();
+            damage.as_ref().is_some_and(|damage| damage.explains(platter, file, offset))
+        };
+        platter.was_misread.get() || explains(&self.damage) || explains(&self.mended)
     }
     /// Somebody restores what was damaged.
     pub fn mend(&self) {
         if let Some(damage) = self.damage.borrow_mut().take() {
             damage.mend();
+            *self.mended.borrow_mut() = Some(damage);
         }
     }
 

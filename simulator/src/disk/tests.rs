@@ -76,6 +76,7 @@ async fn a_bit_is_misread_once_and_the_disk_has_the_right_one() {
     let is_damaged = || disks.is_damaged(first(), Path::new("a"), 0);
     assert_eq!((wrong, is_damaged()), (1, true));
     disks.process_ended(false);
+    disks.process_begins();
     assert!(!is_damaged());
     assert!(disks.memory(first()).content("a").iter().all(|byte| *byte == 1));
     world.heal();
@@ -150,6 +151,8 @@ async fn damage_is_mended_unless_it_was_overwritten() {
         };
         assert_eq!(all().zip(&before).map(differs).sum::<u32>(), 1, "one bit");
         disks.mend();
+        assert!(is_damaged(platter, name, 0), "who runs may have read it");
+        disks.process_begins();
         assert!(!is_damaged(platter, name, 0));
         assert!(all().eq(before.iter().cloned()));
     }
