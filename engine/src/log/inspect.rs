@@ -311,7 +311,8 @@ impl<S: Immediate> Inspector<S> {
 /// The events of the frame that a walk is at.
 fn logged_events<S: Immediate>(walk: &Walk<S>) -> Result<Vec<LoggedEvent>, LogError> {
     let header = walk.header();
-    let mut logged = Vec::with_capacity(header.count as usize);
+    // No more than there are: the count is only what the header says.
+    let mut logged = Vec::new();
     let mut next = header.first;
     for event in Events::new(walk.events(), header.first, header.count) {
         let (sequence, event) =
