@@ -46,17 +46,15 @@ pub fn run(input: &[u8]) {
         }
         return;
     }
-    let user = text(script.bytes(32), |c| !"/?#@:".contains(c));
+    // What would end a name, in either form.
+    let user = text(script.bytes(32), |c| !"/?#@: '\\=".contains(c));
     let rest = text(script.rest(), |c| c != '\0');
     if user.contains(PASSWORD) || rest.contains(PASSWORD) {
         return;
     }
     match way {
         1 => with_password(&format!("postgres://{user}:{PASSWORD}@{rest}")),
-        2 => {
-            let user = user.replace([' ', '\'', '\\', '='], "");
-            with_password(&format!("user={user}x password={PASSWORD} {rest}"));
-        }
+        2 => with_password(&format!("user={user}x password={PASSWORD} {rest}")),
         _ => with_password(&format!("postgres://{user}@h/d?password={PASSWORD}&{rest}")),
     }
 }
