@@ -256,6 +256,10 @@ impl<S: Storage> Log<S> {
         segment_name(self.current_first())
     }
 
+    /// Whether the log has failed, here or in the snapshot thread. Every call says so, too.
+    pub fn has_failed(&self) -> bool {
+        self.check().is_err()
+    }
     /// An error when the log has failed before.
     pub(super) fn check(&self) -> Result<(), LogError> {
         match self.failure.borrow().as_ref().or(self.snapshots.failure()) {
