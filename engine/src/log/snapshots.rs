@@ -147,7 +147,11 @@ fn read_newest_back<S: Immediate>(
     let base = newest(storage, &identity, &listing);
     let good = base.state.sequence();
     if good < expected {
-        return Err(damaged(DamageKind::Snapshot));
+        let unread = base.unreadable.iter().find(|(named, _)| named.sequence == expected);
+        return Err(match unread {
+            Some((named, why)) => why.error(storage, named),
+            None => damaged(DamageKind::Snapshot),
+        });
     }
     if base.digest != Some(base.state.digest()) {
         return Err(damaged(DamageKind::SnapshotDisagrees));
