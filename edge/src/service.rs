@@ -127,10 +127,12 @@ impl Call<'_> {
         if incoming.is_end_stream() {
             return Ok(Bytes::new());
         }
-        self.connection.awaits_body(Some(self.started));
+        // Not from the request's begin: it may have waited for a turn meanwhile.
+        let began = Instant::now();
+        self.connection.awaits_body(Some(began));
         let body = body::read(incoming, &self.connection.alarm, self.worker.body_limits()).await;
         self.connection.awaits_body(None);
-        self.body_took.set(self.started.elapsed());
+        self.body_took.set(began.elapsed());
         let metrics = &self.worker.metrics;
         body.map_err(|problem| match self.connection.refused() {
             Some(refusal) => {
