@@ -243,23 +243,24 @@ impl Engine {
                 Err(error)
             }
             None => {
-                drained().insert(self.directory.path().to_owned());
+                drained().insert(self.directory.id());
                 Ok(())
             }
         }
     }
 }
 
-/// Directories whose last engine drained in this process. It has no write left, but may have files
-/// open: glommio closes what an executor leaves behind only with the process.
-fn drained() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    static DRAINED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Ids of the directories with which an engine drained in this process. It has no write left, but may
+/// have files open: glommio closes what an executor leaves behind only with the process, and until
+/// then those look as if they were written.
+fn drained() -> MutexGuard<'static, BTreeSet<u64>> {
+    static DRAINED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     DRAINED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for what a killed process left to the kernel: a log must not change once it is read.
 fn wait_for_writes(directory: &DataDirectory) -> Result<(), EngineError> {
-    if drained().remove(directory.path()) {
+    if drained().contains(&directory.id()) {
         return Ok(());
     }
     for partition in directory.partitions().all() {

@@ -332,13 +332,16 @@ impl<S: Storage> Walk<S> {
     /// a cable or from memory is not there the second time.
     async fn reads_the_same(&mut self) -> Result<bool, LogError> {
         let window = self.window.as_mut().expect("a segment is open");
-        let bytes = match Header::parse(window.view(self.offset, BLOCK as usize)) {
-            Parsed::Header(header) => header.frame_bytes(),
-            _ => BLOCK,
+        let block = window.view(self.offset, BLOCK as usize);
+        let header = match Header::parse(block) {
+            Parsed::Header(header) => Some(header),
+            _ => flip::in_header(block).map(|(header, _)| header),
         };
-        let before = window.view(self.offset, bytes as usize).to_vec();
-        window.forget_from(0);
-        Ok(self.load(self.offset, bytes as usize).await? == before)
+        // All of the frame that is judged afterwards.
+        let bytes = header.map_or(BLOCK, |header| header.frame_bytes()) as usize;
+        let before = self.load(self.offset, bytes).await?.to_vec();
+        self.window.as_mut().expect("a segment is open").forget_from(0);
+        Ok(self.load(self.offset, bytes).await? == before)
     }
 
     /// The one bit that is not as it was written, if that is all; and whether something would be

@@ -42,7 +42,8 @@ pub(crate) fn wait(directory: &Path) -> io::Result<()> {
         tracing::warn!(
             path = %path.display(),
             "a write of an earlier process has not ended; the log is read when it has. If this \
-             lasts, the disk hangs, or another program has locked the file: look into /proc/locks"
+             lasts, the disk hangs, or another program has locked the file: look into /proc/locks; \
+             a second signal ends the wait"
         );
     })
 }
