@@ -5,9 +5,9 @@ use super::attack::{Attack, Target};
 use super::attackers::Kind;
 use super::support::load::Load;
 use super::support::metrics::Metrics;
-use super::support::{Server, doorbuster_after, verify_and_audit, wait_until};
+use super::support::{Server, doorbuster_after, or_skip, verify_and_audit, wait_until};
 use doorbuster_loadgen::{Pace, Prepare};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -72,12 +72,14 @@ fn who_comes_is_served_although_others_hold_all_connections() {
 fn those_who_are_let_go_leave_descriptors_for_those_who_come() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
+    let Some(()) = or_skip(can_open(CROWD as u64 + 200)) else { return };
     let command = doorbuster_after(&format!("ulimit -n {FILES_OF_CROWD}"));
     let flags = ["--cores", "1", "--edge-threads", "1"];
     let server = Server::start_as(command, &data, "127.0.0.1:0", &flags);
     // All of them wait in the listener's queue, and so are let in, and let go, as fast as can be.
     server.signal(Signal::STOP);
-    let crowd: Vec<_> = (0..CROWD).map(|_| TcpStream::connect(server.http)).collect();
+    let crowd: Vec<_> =
+        (0..CROWD).map(|_| TcpStream::connect(server.http).expect("the kernel keeps it")).collect();
     server.signal(Signal::CONT);
     let let_go = || Metrics::of(server.admin).sum(r#"edge_rejected_total{reason="let-go"}"#);
     wait_until("all have been let in", || let_go() > (CROWD - FILES_OF_CROWD) as f64);
@@ -85,4 +87,21 @@ fn those_who_are_let_go_leave_descriptors_for_those_who_come() {
     drop(crowd);
     assert!(!server.log().contains("cannot be accepted"), "it never ran out of descriptors");
     assert!(server.stop().success());
+}
+
+/// Lets this process open so many files, and the kernel keep as many connections for a server.
+fn can_open(files: u64) -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < files) {
+        let raised = Rlimit { current: Some(files), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised)
+            .map_err(|error| format!("{files} open files are not allowed here: {error}"))?;
+    }
+    let kept = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    match kept.trim().parse::<u64>() {
+        Ok(kept) if kept < CROWD as u64 => {
+            Err(format!("net.core.somaxconn is {kept}; {CROWD} are to wait"))
+        }
+        _ => Ok(()),
+    }
 }
