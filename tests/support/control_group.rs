@@ -89,26 +89,21 @@ impl ControlGroup {
 
     /// Limits writes to a device per second from now on; `None` is no limit.
     pub fn limit_writes(&self, device: &str, per_second: Option<u32>) {
-        match (self.version, per_second) {
-            // 0 is no limit.
-            (1, limit) => {
-                let limit = limit.unwrap_or(0);
-                self.set("blkio.throttle.write_iops_device", &format!("{device} {limit}"));
-            }
-            (_, Some(limit)) => self.set("io.max", &format!("{device} wiops={limit}")),
-            (_, None) => self.set("io.max", &format!("{device} wiops=max")),
-        }
+        self.limit("blkio.throttle.write_iops_device", "wiops", device, per_second);
     }
 
     /// Limits the bytes written to a device per second from now on; `None` is no limit.
     pub fn limit_bytes(&self, device: &str, per_second: Option<u32>) {
+        self.limit("blkio.throttle.write_bps_device", "wbps", device, per_second);
+    }
+
+    /// By the file of the first version of the interface, or the word of the second.
+    fn limit(&self, file: &str, word: &str, device: &str, per_second: Option<u32>) {
         match (self.version, per_second) {
-            (1, limit) => {
-                let limit = limit.unwrap_or(0);
-                self.set("blkio.throttle.write_bps_device", &format!("{device} {limit}"));
-            }
-            (_, Some(limit)) => self.set("io.max", &format!("{device} wbps={limit}")),
-            (_, None) => self.set("io.max", &format!("{device} wbps=max")),
+            // 0 is no limit.
+            (1, limit) => self.set(file, &format!("{device} {}", limit.unwrap_or(0))),
+            (_, Some(limit)) => self.set("io.max", &format!("{device} {word}={limit}")),
+            (_, None) => self.set("io.max", &format!("{device} {word}=max")),
         }
     }
 
