@@ -80,7 +80,7 @@ impl Promise {
 /// Materialises and checks the images of all `works` once. A later pass has other random subsets.
 pub(crate) fn pass(works: &[Work], pass: u64) -> Counts {
     together(|number, threads, counts| {
-        for (seed, work) in works.iter().enumerate() {
+        for work in works {
             let mut player = Player::new();
             let mut promise = Promise::default();
             for (calls, op) in work.ops.iter().enumerate() {
@@ -88,7 +88,7 @@ pub(crate) fn pass(works: &[Work], pass: u64) -> Counts {
                 promise.note(op);
                 if calls % threads == number && promise.is_made && !matches!(op, Op::Remark(_)) {
                     let image = |sector, survivors| Image {
-                        work: seed as u64,
+                        work: work.seed,
                         calls: calls + 1,
                         sector,
                         survivors,

@@ -59,7 +59,7 @@ pub(crate) fn work() -> Work {
     }
     drop(log);
     let ops = std::mem::take(&mut recorder.trace.borrow_mut().ops);
-    Work { ops, batches, full: 0, snapshots: 0, trimmed: 0, in_flight: 0 }
+    Work { seed: 0, ops, batches, full: 0, snapshots: 0, trimmed: 0, in_flight: 0 }
 }
 
 /// Each call fails in turn; says how many there were. The next start makes up for it.

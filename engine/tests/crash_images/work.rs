@@ -30,6 +30,8 @@ pub(crate) fn config() -> LogConfig {
 
 /// What was done, and what was to be logged by it.
 pub(crate) struct Work {
+    /// What it was made from: its name.
+    pub(crate) seed: u64,
     pub(crate) ops: Vec<Op>,
     pub(crate) batches: Vec<Batch>,
     /// Appends that waited for a full disk.
@@ -50,7 +52,15 @@ pub(crate) fn work(seed: u64) -> Work {
         recorder: recorder.clone(),
         random: fastrand::Rng::with_seed(seed),
         snapshot: None,
-        done: Work { ops: Vec::new(), batches, full: 0, snapshots: 0, trimmed: 0, in_flight: 0 },
+        done: Work {
+            seed,
+            ops: Vec::new(),
+            batches,
+            full: 0,
+            snapshots: 0,
+            trimmed: 0,
+            in_flight: 0,
+        },
     };
     let mut next = 0;
     while next < BATCHES {
