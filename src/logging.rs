@@ -1,13 +1,12 @@
 //! Log lines, on standard error: pretty for eyes, JSON for machines.
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, log_filter};
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
 /// Starts logging. `level` is a level or a filter that was found valid before.
 pub(crate) fn start(format: LogFormat, level: &str) {
-    let filter = EnvFilter::new(level);
+    let filter = log_filter(level).expect("the configuration was found valid");
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -24,6 +24,7 @@ pub const WORDS: &[&str] = &[
     "token-algorithm = \"RS256\"\n",
     "token-public-key = \"k\"\n",
     "log-level = \"info,a::b[c{d=1}]=debug\"\n",
+    "log-level = \" info, a[b{c}]\"\n",
     "[engine]\n",
     "\"\"\"",
     "'''",

@@ -10,9 +10,11 @@
 //! | [`stores`] | the store: one file, or shards and what belongs to them |
 //! | [`show`] | a configuration as text: `config init` and `config show` |
 //! | [`spelling`] | what a misspelled setting may have meant |
+//! | [`mod@log_filter`] | what is logged |
 //! | [`units`] | numbers as people write them |
 
 mod file;
+mod log_filter;
 pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod show;
@@ -21,6 +23,7 @@ pub(crate) mod stores;
 pub(crate) mod units;
 pub(crate) mod validated;
 
+pub(crate) use log_filter::log_filter;
 pub(crate) use stores::StoreChoice;
 pub(crate) use validated::{Config, LogFormat, Secret};
 

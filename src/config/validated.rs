@@ -2,6 +2,7 @@
 //!
 //! A [`Config`] that exists is usable; everything that could be wrong with a text was said before.
 
+use super::log_filter::log_filter;
 use super::raw::{Given, Problem, RawConfig};
 use super::stores::{self, StoreChoice};
 use super::units;
@@ -183,11 +184,7 @@ impl Config {
                 parse_key(text).ok_or_else(|| "an engine key is 64 hex digits".to_owned())
             }),
             log_format: texts.one("log-format", log_format),
-            log_level: texts.one("log-level", |text| {
-                tracing_subscriber::EnvFilter::try_new(text)
-                    .map(|_| text.to_owned())
-                    .map_err(|error| format!("`{text}` is no log level or filter: {error}"))
-            }),
+            log_level: texts.one("log-level", |text| log_filter(text).map(|_| text.to_owned())),
         };
         if texts.problems.is_empty() { Ok(config) } else { Err(texts.problems) }
     }
