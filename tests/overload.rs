@@ -132,10 +132,8 @@ fn an_overloaded_server_says_when_to_come_back_and_finishes_what_it_began() {
     let seed = seed("DOORBUSTER_SEED");
     let [before, list] = ["capacity.jsonl", "overload.jsonl"].map(|name| home.path().join(name));
     let capacity = capacity(&server, seed, &before);
-    let stage = |times: f64, seconds: u64| Stage {
-        rate: times * capacity,
-        duration: Duration::from_secs(seconds),
-    };
+    let stage =
+        |times: f64, seconds: u64| Stage::steady(times * capacity, Duration::from_secs(seconds));
     let plan = Plan {
         stages: vec![stage(0.5, 1), stage(10.0, 6), stage(0.5, 2)],
         patience: Some(Duration::from_millis(500)),

@@ -19,7 +19,7 @@
 //! | `stages` · [`stage_report`] | the same for each stage of a plan that has stages, and over time |
 //! | [`journal`] · [`told`] | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
-//! | [`credentials`] | bearer tokens |
+//! | [`credentials`] · [`units`] | bearer tokens · numbers and times, read and written |
 
 pub mod credentials;
 pub mod journal;
@@ -29,6 +29,7 @@ pub mod report;
 pub mod stage_report;
 pub mod target;
 pub mod told;
+pub mod units;
 
 mod answer;
 mod attempt;

@@ -4,6 +4,7 @@ use crate::answer::Class;
 use crate::plan::{Pace, Plan};
 use crate::stage_report::{self, SliceReport, StageReport};
 use crate::tally::{Tally, histogram};
+use crate::units;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -233,44 +234,57 @@ impl Report {
         self.latency.get(ORDERS).copied().unwrap_or_default()
     }
 
+    /// Whether attempts were made by a schedule, whatever the server did.
+    pub fn is_open_loop(&self) -> bool {
+        self.intended_rate.is_some() || !self.stages.is_empty()
+    }
+
     fn find_warnings(&self, jobs_dropped: u64) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let Some(rate) = self.intended_rate {
+        if self.is_open_loop() {
             if self.lateness.p99_us > 5_000 {
                 warnings.push(format!(
                     "the generator itself fell behind: its timer woke {} late at p99. It has too \
                      little CPU time, and the latencies above include that",
-                    crate::report_text::time(self.lateness.p99_us)
+                    units::time(self.lateness.p99_us)
                 ));
             } else if self.send_delay.p99_us > 10_000 {
                 warnings.push(format!(
                     "slots waited {} at p99 for one of the {} connections to come free (the \
                      latencies above include that): the server did not keep up, or more \
                      connections are needed",
-                    crate::report_text::time(self.send_delay.p99_us),
+                    units::time(self.send_delay.p99_us),
                     self.concurrency
                 ));
             }
+        }
+        if let Some(rate) = self.intended_rate {
             // A short run ends at its last slot, which lies one period before its full time.
             let attempted = self.attempts as f64 / self.elapsed_seconds.max(1e-9);
             if self.attempts > 100 && attempted < 0.95 * rate {
                 warnings.push(format!(
                     "the intended rate of {}/s was not reached: {}/s were",
-                    crate::report_text::number(rate.round() as u64),
-                    crate::report_text::number(attempted.round() as u64),
+                    units::number(rate.round() as u64),
+                    units::number(attempted.round() as u64),
                 ));
             }
+        }
+        if self.given_up > 0 {
+            warnings.push(format!(
+                "{} attempts found no free connection in time and were given up",
+                units::number(self.given_up)
+            ));
         }
         if self.unsent > 0 {
             warnings.push(format!(
                 "{} slots of the schedule were never sent; they count as errors",
-                crate::report_text::number(self.unsent)
+                units::number(self.unsent)
             ));
         }
         if jobs_dropped > 0 {
             warnings.push(format!(
                 "{} payments, cancels, retries or looks were dropped at the end",
-                crate::report_text::number(jobs_dropped)
+                units::number(jobs_dropped)
             ));
         }
         warnings

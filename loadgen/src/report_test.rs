@@ -1,6 +1,8 @@
 //! The report as text and as JSON, and when it counts as clean.
 
 use super::*;
+use crate::plan::Stage;
+use crate::stages::Stages;
 use crate::target::Target;
 use std::time::Duration;
 
@@ -68,6 +70,26 @@ fn the_json_has_its_names() {
 }
 
 #[test]
+fn stages_are_shown_one_by_one() {
+    let report = report(|plan, tally, start| {
+        let second = Duration::from_secs(1);
+        plan.stages = vec![Stage::ramp(0.0, 100.0, second), Stage::steady(900.0, second)];
+        let mut stages = Stages::new(&plan.stages, start);
+        stages.offered(start);
+        stages.given_up(start + second);
+        stages.given_up(start + second);
+        tally.stages = Some(stages);
+    });
+    let text = report.to_string();
+    assert!(text.contains("open loop, 2 stages, 950 attempts in 2 s"), "{text}");
+    for (stage, offered) in [("1s:0..100", 1), ("1s:900", 2)] {
+        let row = text.lines().find(|line| line.trim_start().starts_with(stage)).expect("a row");
+        assert_eq!(row.split_whitespace().nth(1), Some(offered.to_string().as_str()), "{row}");
+    }
+    assert!(text.contains("service time"), "stages are an open loop: {text}");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     fn check(want: &str, is_clean: bool, change: impl FnOnce(&mut Plan, &mut Tally, Instant)) {
         let report = report(change);
@@ -104,26 +126,4 @@ fn what_is_wrong_is_said() {
         tally.cut_short(&[start; 3], start);
     });
     check("purchase: gone 1", true, |_, tally, _| tally.refused("purchase: gone"));
-}
-
-#[test]
-fn numbers_and_times_are_short() {
-    use crate::report_text::{number, time};
-    for (value, want) in [(0, "0"), (999, "999"), (1_000, "1 000"), (12_345_678, "12 345 678")] {
-        assert_eq!(number(value), want);
-    }
-    for (micros, want) in [
-        (0, "0 µs"),
-        (999, "999 µs"),
-        (1_000, "1.00 ms"),
-        (9_994, "9.99 ms"),
-        (9_996, "10.0 ms"),
-        (12_340, "12.3 ms"),
-        (99_960, "100 ms"),
-        (999_499, "999 ms"),
-        (999_500, "1.00 s"),
-        (61_000_000, "61.00 s"),
-    ] {
-        assert_eq!(time(micros), want, "{micros}");
-    }
 }

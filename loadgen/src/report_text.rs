@@ -1,41 +1,21 @@
 //! The report as text for a person: what happened, how long it took, what to beware of.
 
 use crate::answer::Class;
+use crate::plan::Stage;
 use crate::report::{Latencies, ORDERS, Report};
+use crate::stage_report::StageReport;
+use crate::units::{self, number, time};
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// A number in groups of three.
-pub(crate) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A time with three digits that matter.
-pub(crate) fn time(micros: u64) -> String {
-    let millis = micros as f64 / 1e3;
-    match micros {
-        0..=999 => format!("{micros} µs"),
-        1_000..=9_994 => format!("{millis:.2} ms"),
-        9_995..=99_949 => format!("{millis:.1} ms"),
-        99_950..=999_499 => format!("{millis:.0} ms"),
-        _ => format!("{:.2} s", millis / 1e3),
-    }
-}
+use std::time::Duration;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_plan(f)?;
         self.write_counts(f)?;
+        self.write_stages(f)?;
         write_latencies(f, "latency, from the intended send time", &self.latency)?;
-        if self.intended_rate.is_some() {
+        if self.is_open_loop() {
             write_latencies(f, "service time, from the actual send", &self.service_time)?;
         }
         for warning in &self.warnings {
@@ -50,10 +30,19 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_plan(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pace = match self.intended_rate {
-            Some(rate) if rate >= 10.0 => format!("open loop, {}/s", number(rate.round() as u64)),
-            Some(rate) => format!("open loop, {rate}/s"),
-            None => "closed loop".to_owned(),
+        let pace = match (self.stages.as_slice(), self.intended_rate) {
+            ([], None) => "closed loop".to_owned(),
+            ([], Some(rate)) => format!("open loop, {}/s", units::rate(rate)),
+            (stages, _) => {
+                let seconds: f64 = stages.iter().map(|stage| stage.seconds).sum();
+                let attempts: f64 = stages.iter().map(StageReport::intended).sum();
+                format!(
+                    "open loop, {} stage{}, {} attempts in {seconds} s",
+                    stages.len(),
+                    if stages.len() == 1 { "" } else { "s" },
+                    number(attempts.round() as u64),
+                )
+            }
         };
         writeln!(
             f,
@@ -110,6 +99,35 @@ impl Report {
         line("violations", self.violations, String::new())?;
         for sample in &self.violation_samples {
             writeln!(f, "      {sample}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_stages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stages.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n  stages, by when orders were sent")?;
+        writeln!(
+            f,
+            "  {:<18}{:>12}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}",
+            "", "offered", "given up", "accepted", "goodput/s", "p50", "p99", "max"
+        )?;
+        for stage in &self.stages {
+            let duration = Duration::from_secs_f64(stage.seconds);
+            let planned = Stage::ramp(stage.from_rate, stage.rate, duration).to_string();
+            write!(f, "  {planned:<18}")?;
+            for count in [stage.offered, stage.given_up, stage.accepted] {
+                write!(f, "{:>12}", number(count))?;
+            }
+            write!(f, "{:>12}", units::rate(stage.goodput))?;
+            let l = stage.accepting;
+            for micros in [l.p50_us, l.p99_us, l.max_us] {
+                write!(f, "{:>10}", time(micros))?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

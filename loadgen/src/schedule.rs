@@ -1,8 +1,9 @@
 //! When each slot is due: plain arithmetic, no clock of its own.
 //!
 //! Slots are numbered over the whole run; worker *w* of *W* owns the slots *w*, *w* + *W*, …. An open
-//! loop has stages that follow each other, each with a rate; slot *n* of a stage is due *n* / rate
-//! seconds after the stage began, computed afresh for every *n*, so that no rounding error adds up.
+//! loop has stages that follow each other, each with a rate; slot *n* of a stage is due when the rate
+//! has added up to *n* since the stage began, computed afresh for every *n*, so that no rounding
+//! error adds up.
 
 use crate::plan::Stage;
 use std::rc::Rc;
@@ -26,7 +27,41 @@ struct Piece {
     first: u64,
     /// Time from the start of the run until it begins.
     begins: Duration,
+    /// Slots per second when it begins, and how that changes every second.
     rate: f64,
+    slope: f64,
+    /// Seconds that it lasts, without an end for one that has none.
+    seconds: f64,
+}
+
+impl Piece {
+    fn new(stage: &Stage, first: u64, begins: Duration) -> Self {
+        let seconds = stage.duration.as_secs_f64();
+        let slope = if seconds > 0.0 { (stage.to - stage.from) / seconds } else { 0.0 };
+        Self { first, begins, rate: stage.from, slope, seconds }
+    }
+
+    /// What the rate adds up to in so many seconds.
+    fn slots_after(&self, seconds: f64) -> f64 {
+        let seconds = seconds.min(self.seconds);
+        seconds * (self.rate + self.slope * seconds / 2.0)
+    }
+
+    /// Time from its begin until the slot of this number within it is due.
+    fn due(&self, slot: u64) -> Duration {
+        if slot == 0 {
+            return Duration::ZERO;
+        }
+        let slots = slot as f64;
+        let nanos = if self.slope == 0.0 {
+            slots * 1e9 / self.rate
+        } else {
+            // The root of a quadratic equation, in the form that loses no digits.
+            let root = (self.rate * self.rate + 2.0 * self.slope * slots).max(0.0).sqrt();
+            2e9 * slots / (self.rate + root)
+        };
+        Duration::from_nanos(nanos as u64)
+    }
 }
 
 impl Schedule {
@@ -43,8 +78,8 @@ impl Schedule {
         let pieces: Rc<[Piece]> = stages
             .iter()
             .map(|stage| {
-                let piece = Piece { first, begins, rate: stage.rate };
-                first += Self::slots_in(stage.rate, stage.duration);
+                let piece = Piece::new(stage, first, begins);
+                first += Self::slots_of(stage);
                 begins += stage.duration;
                 piece
             })
@@ -56,13 +91,21 @@ impl Schedule {
 
     /// `total` slots at one rate.
     pub(crate) fn open(rate: f64, total: u64, worker: usize, workers: usize) -> Self {
-        let endless = Stage { rate, duration: Duration::ZERO };
-        Self { total, ..Self::stages(&[endless], worker, workers) }
+        assert!(worker < workers, "a worker is one of the workers");
+        let begins = Duration::ZERO;
+        let endless = Piece { first: 0, begins, rate, slope: 0.0, seconds: f64::INFINITY };
+        let (worker, workers) = (worker as u64, workers as u64);
+        Self { pieces: Some(Rc::new([endless])), total, worker, workers }
     }
 
-    /// The slots that a stage of this length has: all that are due before its end.
+    /// The slots that so much time has at one rate: all that are due before its end.
     pub(crate) fn slots_in(rate: f64, duration: Duration) -> u64 {
-        ((rate * duration.as_secs_f64()).ceil() as u64).max(1)
+        Self::slots_of(&Stage::steady(rate, duration)).max(1)
+    }
+
+    /// The same of a stage, which may have none at all.
+    fn slots_of(stage: &Stage) -> u64 {
+        (stage.mean_rate() * stage.duration.as_secs_f64()).ceil() as u64
     }
 
     /// Slots that this worker owns.
@@ -85,15 +128,14 @@ impl Schedule {
         let Some(pieces) = &self.pieces else { return Duration::ZERO };
         let number = self.number(index);
         let piece = &pieces[pieces.partition_point(|piece| piece.first <= number) - 1];
-        let nanos = (number - piece.first) as f64 * 1e9 / piece.rate;
-        piece.begins + Duration::from_nanos(nanos as u64)
+        piece.begins + piece.due(number - piece.first)
     }
 
     /// How many of this worker's slots are due `elapsed` after the start.
     pub(crate) fn released(&self, elapsed: Duration) -> u64 {
         let Some(pieces) = &self.pieces else { return self.owned() };
         let piece = pieces[pieces.partition_point(|piece| piece.begins <= elapsed) - 1];
-        let passed = (elapsed - piece.begins).as_nanos() as f64 * piece.rate / 1e9;
+        let passed = piece.slots_after((elapsed - piece.begins).as_secs_f64());
         let estimate = self.below(piece.first + passed as u64).min(self.owned());
         // The division rounds; the slots themselves decide.
         let mut released = estimate.saturating_sub(1);
@@ -151,8 +193,7 @@ mod tests {
 
     #[test]
     fn stages_follow_each_other() {
-        let stage =
-            |rate: f64, seconds: u64| Stage { rate, duration: Duration::from_secs(seconds) };
+        let stage = |rate: f64, seconds: u64| Stage::steady(rate, Duration::from_secs(seconds));
         let schedule = Schedule::stages(&[stage(10.0, 2), stage(1_000.0, 1), stage(1.0, 3)], 0, 1);
         assert_eq!(schedule.owned(), 20 + 1_000 + 3);
         assert_eq!(schedule.due(19), Duration::from_millis(1_900));
@@ -165,21 +206,48 @@ mod tests {
     }
 
     #[test]
+    fn ramps_rise_and_fall_steadily() {
+        let ten = Duration::from_secs(10);
+        let up = Schedule::stages(&[Stage::ramp(0.0, 100.0, ten)], 0, 1);
+        assert_eq!(up.owned(), 500);
+        // A quarter of the slots in the first half, three quarters in the second.
+        assert_eq!(up.released(Duration::from_secs(5)), 125 + 1);
+        assert_eq!(up.due(125), Duration::from_secs(5));
+        assert!(up.due(499) < ten && up.due(499) > ten.mul_f64(0.998));
+        let down = Schedule::stages(&[Stage::ramp(100.0, 0.0, ten)], 0, 1);
+        assert_eq!((down.owned(), down.due(0), down.due(375)), (500, Duration::ZERO, ten / 2));
+        assert_eq!(down.released(Duration::from_secs(60)), 500);
+    }
+
+    #[test]
+    fn a_stage_may_rest() {
+        let stage = |rate: f64| Stage::steady(rate, Duration::from_secs(1));
+        let schedule = Schedule::stages(&[stage(0.0), stage(5.0), stage(0.0), stage(2.0)], 0, 1);
+        assert_eq!(schedule.owned(), 7);
+        let due: Vec<u128> = (0..7).map(|slot| schedule.due(slot).as_millis()).collect();
+        assert_eq!(due, [1_000, 1_200, 1_400, 1_600, 1_800, 3_000, 3_500]);
+        assert_eq!(schedule.released(Duration::from_millis(2_900)), 5);
+    }
+
+    #[test]
     fn exactly_the_due_slots_are_released() {
         let seed = fastrand::u64(..);
         let mut random = fastrand::Rng::with_seed(seed);
         for _ in 0..2_000 {
             let workers = random.usize(1..5);
             let stages: Vec<Stage> = (0..random.usize(1..4))
-                .map(|_| Stage {
-                    rate: 10f64.powf(random.f64() * 6.0 - 1.0),
-                    duration: Duration::from_nanos(random.u64(1..1_000_000_000)),
+                .map(|_| {
+                    let mut rate = || 10f64.powf(random.f64() * 6.0 - 1.0);
+                    let (from, to) = (rate(), rate());
+                    let from = if random.u8(..4) == 0 { 0.0 } else { from };
+                    let to = if random.bool() { to } else { from };
+                    Stage::ramp(from, to, Duration::from_nanos(random.u64(1..1_000_000_000)))
                 })
                 .collect();
             let worker = random.usize(0..workers);
             let schedule = match random.bool() {
                 true => Schedule::stages(&stages, worker, workers),
-                false => Schedule::open(stages[0].rate, random.u64(1..5_000), worker, workers),
+                false => Schedule::open(7.5, random.u64(1..5_000), worker, workers),
             };
             let elapsed = Duration::from_nanos(random.u64(0..3_000_000_000));
             let released = schedule.released(elapsed);

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StageReport {
-    /// Attempts per second that were intended.
+    /// Attempts per second that were intended when it began.
+    pub from_rate: f64,
+    /// Attempts per second that were intended when it ended.
     pub rate: f64,
     /// How long it lasted.
     pub seconds: f64,
@@ -58,7 +60,8 @@ impl StageReport {
     fn new(stage: &Stage, counts: &StageCounts) -> Self {
         let seconds = stage.duration.as_secs_f64();
         Self {
-            rate: stage.rate,
+            from_rate: stage.from,
+            rate: stage.to,
             seconds,
             offered: counts.offered,
             given_up: counts.given_up,
@@ -74,6 +77,11 @@ impl StageReport {
             acting: Latencies::of(&counts.acting),
             without_retry_after: counts.without_retry_after,
         }
+    }
+
+    /// Attempts that were planned.
+    pub fn intended(&self) -> f64 {
+        f64::midpoint(self.from_rate, self.rate) * self.seconds
     }
 
     /// Payments and cancels that came to an end, for better or worse.

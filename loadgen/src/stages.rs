@@ -257,7 +257,7 @@ mod tests {
     fn requests_count_for_the_stage_in_which_they_were_sent() {
         let start = Instant::now();
         let at = |millis: u64| start + Duration::from_millis(millis);
-        let stage = |seconds| Stage { rate: 1.0, duration: Duration::from_secs(seconds) };
+        let stage = |seconds| Stage::steady(1.0, Duration::from_secs(seconds));
         let mut stages = Stages::new(&[stage(1), stage(2)], start);
         let accepted = Answer::Order {
             order: some_order(),

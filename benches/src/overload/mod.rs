@@ -136,12 +136,9 @@ fn run_one(
     let before = capacity(&scene, short, true)?;
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let stages = vec![
-        Stage { rate: 0.8 * before, duration: seconds(10) },
-        Stage {
-            rate: f64::from(settings.times) * before,
-            duration: seconds(settings.overload_seconds),
-        },
-        Stage { rate: 0.5 * before, duration: seconds(15) },
+        Stage::steady(0.8 * before, seconds(10)),
+        Stage::steady(f64::from(settings.times) * before, seconds(settings.overload_seconds)),
+        Stage::steady(0.5 * before, seconds(15)),
     ];
     let mut plan = crowd(&scene)?;
     plan.stages = stages;

@@ -3,7 +3,8 @@
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use doorbuster_loadgen::target::HttpTarget;
-use doorbuster_loadgen::{Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Target};
+use doorbuster_loadgen::units::{parse_count, parse_number, parse_time};
+use doorbuster_loadgen::{Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Stage, Target};
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -17,6 +18,10 @@ Examples:
 
   # 10 000 orders a second for 30 s, latency counted from the intended send time
   doorbuster-loadgen --data ./data --product demo --rate 10k --duration 30s
+
+  # a rush: a minute of calm, a ramp of 10 s to 20 000/s, which stay for 30 s, and calm again
+  doorbuster-loadgen --data ./data --product demo --buyers 1m \\
+      --stages '1m:500,10s:500..20k,30s:20k,1m:500'
 
   # a sale of its own: 1000 units, a waitlist, winners that pay, cancel or do neither
   doorbuster-loadgen --data ./data --product lamp --stock 1000 --waitlist-capacity 5000 \\
@@ -52,8 +57,16 @@ pub(crate) struct Arguments {
     allow_remote: bool,
 
     /// Open loop: so many attempts per second. Without it, closed loop: as fast as answers come
-    #[arg(long, value_name = "PER SECOND", value_parser = parse_rate)]
+    #[arg(long, value_name = "PER SECOND", value_parser = parse_number)]
     rate: Option<f64>,
+    /// Open loop in stages that follow each other: TIME:RATE, or TIME:FROM..TO for a ramp
+    #[arg(
+        long,
+        value_name = "TIME:RATE,…",
+        value_parser = parse_stages,
+        conflicts_with_all = ["rate", "attempts", "duration"]
+    )]
+    stages: Option<Stages>,
     /// Buyers
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     buyers: u64,
@@ -165,6 +178,7 @@ impl Arguments {
             (Some(duration), _) => Amount::Duration(duration),
             (None, attempts) => Amount::Attempts(attempts.unwrap_or(self.buyers)),
         };
+        plan.stages = self.stages.clone().map_or_else(Vec::new, |stages| stages.0);
         plan.concurrency = usize::try_from(self.connections)?;
         plan.threads = self.threads;
         plan.products = match (self.products, self.product.as_slice()) {
@@ -242,6 +256,14 @@ impl Arguments {
     }
 }
 
+/// All of `--stages`. A type of its own, as `clap` takes a `Vec` for an option that is repeated.
+#[derive(Clone, Debug)]
+struct Stages(Vec<Stage>);
+
+fn parse_stages(text: &str) -> Result<Stages, String> {
+    Stage::parse_list(text).map(Stages)
+}
+
 fn read(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| {
         format!(
@@ -259,46 +281,6 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
-    let (digits, factor) = match text.trim().to_ascii_lowercase() {
-        text if text.ends_with('k') => (text[..text.len() - 1].to_owned(), 1e3),
-        text if text.ends_with('m') => (text[..text.len() - 1].to_owned(), 1e6),
-        text => (text, 1.0),
-    };
-    match digits.replace('_', "").parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number * factor),
-        _ => Err("write a number such as 500, 10k or 1.5m".to_owned()),
-    }
-}
-
-fn parse_count(text: &str) -> Result<u64, String> {
-    let number = parse_rate(text)?;
-    if number.fract() == 0.0 && number < 9e15 {
-        Ok(number as u64)
-    } else {
-        Err("write a whole number such as 500, 10k or 1.5m".to_owned())
-    }
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(unit_at);
-    let seconds_per_unit = match unit {
-        "ms" => 1e-3,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err("write a time such as 500ms, 30s, 5m or 1h".to_owned()),
-    };
-    match digits.trim().parse::<f64>() {
-        Ok(number) if (0.0..=1e9).contains(&number) => {
-            Ok(Duration::from_secs_f64(number * seconds_per_unit))
-        }
-        _ => Err("write a time such as 500ms, 30s, 5m or 1h".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,32 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_are_read() {
-        for (text, want) in [
-            ("7", Some(7)),
-            ("10k", Some(10_000)),
-            ("1.5M", Some(1_500_000)),
-            ("200_000", Some(200_000)),
-            ("1.5", None),
-            ("-1", None),
-            ("k", None),
-            ("", None),
-            ("inf", None),
-        ] {
-            assert_eq!(parse_count(text).ok(), want, "{text}");
-        }
-        for (text, want) in [
-            ("500ms", Some(500)),
-            ("30s", Some(30_000)),
-            ("2", Some(2_000)),
-            ("1.5m", Some(90_000)),
-            ("1h", Some(3_600_000)),
-            ("1 d", None),
-            ("s", None),
-            ("-1s", None),
-        ] {
-            assert_eq!(parse_time(text).ok(), want.map(Duration::from_millis), "{text}");
-        }
+    fn secrets_are_read() {
         for (text, want) in [("00ff", Some(vec![0, 255])), ("0", None), ("zz", None), ("", None)] {
             assert_eq!(parse_hex(text), want, "{text}");
         }
@@ -359,6 +316,14 @@ mod tests {
         assert_eq!(open.pace, Pace::Open { rate: 10_000.0 });
         assert_eq!(open.amount, Amount::Duration(Duration::from_secs(30)));
         open.check().expect("it can be carried out");
+        let rush = plan(&["--data", directory, "--stages", "1m:500,10s:500..20k"]).expect("a plan");
+        assert_eq!(rush.stages[1], Stage::ramp(500.0, 20_000.0, Duration::from_secs(10)));
+        rush.check().expect("it can be carried out");
+        for other in [["--rate", "5"], ["--attempts", "5"], ["--duration", "5s"]] {
+            let both = [&["--data", directory, "--stages", "1m:500"], &other[..]].concat();
+            let error = plan(&both).expect_err("only one of them");
+            assert!(error.to_string().contains("cannot be used with"), "{error}");
+        }
         let binary = plan(&["--data", directory, "--engine", "127.0.0.1:7400", "--products", "3"]);
         let binary = binary.expect("a plan");
         assert_eq!(binary.target.to_string(), "binary 127.0.0.1:7400");
