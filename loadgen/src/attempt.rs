@@ -4,6 +4,7 @@
 //! talk, and a run can be repeated: the same seed asks for the same orders under the same keys.
 
 use crate::plan::Plan;
+use crate::popularity::Popularity;
 use doorbuster_protocol::{BuyerId, IdempotencyKey, ProductId};
 
 /// Whether an attempt is sent twice on purpose.
@@ -41,6 +42,8 @@ pub(crate) struct Attempts {
     seed: u64,
     buyers: u64,
     products: Vec<(String, ProductId)>,
+    /// `None`: all are wanted equally.
+    popularity: Option<Popularity>,
     duplicates: f64,
     pay: f64,
     cancel: f64,
@@ -68,6 +71,7 @@ impl Attempts {
             seed: plan.seed,
             buyers: plan.buyers,
             products: plan.products.iter().map(product).collect(),
+            popularity: plan.zipf.map(|s| Popularity::zipf(plan.products.len(), s)),
             duplicates: plan.duplicates,
             pay: plan.pay,
             cancel: plan.cancel,
@@ -91,7 +95,10 @@ impl Attempts {
         Attempt {
             number,
             buyer: number % self.buyers,
-            product: (three % self.products.len() as u64) as usize,
+            product: match &self.popularity {
+                None => (three % self.products.len() as u64) as usize,
+                Some(popularity) => popularity.product(share(three)),
+            },
             duplicate,
             then,
         }
@@ -163,6 +170,27 @@ mod tests {
         check("pay", count(&|a| a.then == Then::Pay), 0.5);
         check("cancel", count(&|a| a.then == Then::Cancel), 0.25);
         check("product", count(&|a| a.product == 3), 0.25);
+    }
+
+    #[test]
+    fn some_products_are_wanted_more_than_others() {
+        let make = || {
+            attempts(|plan| {
+                plan.products = (1..=100).map(|number| format!("product-{number}")).collect();
+                plan.zipf = Some(1.0);
+            })
+        };
+        let (one, two) = (make(), make());
+        let mut wanted = [0u32; 100];
+        for number in 0..100_000 {
+            let product = one.attempt(number).product;
+            assert_eq!(product, two.attempt(number).product, "a seed repeats itself");
+            wanted[product] += 1;
+        }
+        // One in 5.19 for the first of a hundred, half of that for the second.
+        assert!((18_700..19_900).contains(&wanted[0]), "{wanted:?}");
+        assert!((9_200..10_100).contains(&wanted[1]), "{wanted:?}");
+        assert!(wanted[99] < 400, "{wanted:?}");
     }
 
     #[test]

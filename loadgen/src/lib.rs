@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`plan`] | what is to be done, checked before anything is sent |
 //! | [`target`] | addresses, and the refusal to load a machine that is not this one |
-//! | `attempt` | which buyer, product, key and behaviour attempt number *n* has |
+//! | `attempt` · `popularity` | which buyer, product, key and behaviour attempt number *n* has |
 //! | `schedule` · `gate` · `pacer` | when each slot is due; who takes it; the clock that releases it |
 //! | `retry` | whether and when a request is sent again |
 //! | `lane` · `http` · `binary` | one request in flight: a keep-alive connection, or the engine's protocol |
@@ -39,6 +39,7 @@ mod gate;
 mod http;
 mod lane;
 mod pacer;
+mod popularity;
 mod prepare;
 mod report_text;
 mod retry;

@@ -100,8 +100,11 @@ pub struct Plan {
     pub threads: usize,
     /// Buyers; attempt *n* is made by buyer *n* modulo this.
     pub buyers: u64,
-    /// Products, each a UUID or a name; attempts are spread evenly over them.
+    /// Products, each a UUID or a name.
     pub products: Vec<String>,
+    /// The exponent of Zipf's law over the products, the first of which is wanted the most; `None`:
+    /// attempts are spread evenly over them.
+    pub zipf: Option<f64>,
     /// Units per order.
     pub quantity: u32,
     /// Whether to queue up when sold out.
@@ -151,6 +154,7 @@ impl Plan {
             threads: 1,
             buyers: 1_000,
             products: vec!["demo".to_owned()],
+            zipf: None,
             quantity: 1,
             waitlist: false,
             duplicates: 0.0,

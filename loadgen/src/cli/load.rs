@@ -27,7 +27,10 @@ Examples:
   doorbuster-loadgen --data ./data --product lamp --stock 1000 --waitlist-capacity 5000 \\
       --waitlist --follow-queued --buyers 50k --pay 0.6 --cancel 0.3
 
-  # the same over the binary protocol, 4096 in flight
+  # a shop of 10 000 products, a few of which nearly everybody wants
+  doorbuster-loadgen --data ./data --products 10k --zipf 1.1 --rate 5k --duration 30s
+
+  # a sale over the binary protocol, 4096 in flight
   doorbuster-loadgen --engine 127.0.0.1:7400 --data ./data --connections 4096 --buyers 1m
 
   # while somebody kills the server: wait for it, ask again, write down what it was told
@@ -89,6 +92,9 @@ pub(crate) struct Arguments {
     /// Buy `product-1` to `product-N`
     #[arg(long, value_name = "N", value_parser = parse_count)]
     products: Option<u64>,
+    /// Some products are wanted more than others: Zipf's law with this exponent, most wanted first
+    #[arg(long, value_name = "EXPONENT")]
+    zipf: Option<f64>,
     /// Units per order
     #[arg(long, value_name = "N", default_value_t = 1)]
     quantity: u32,
@@ -187,6 +193,7 @@ impl Arguments {
             (None, []) => vec!["demo".to_owned()],
             (None, named) => named.to_vec(),
         };
+        plan.zipf = self.zipf;
         plan.quantity = self.quantity;
         plan.waitlist = self.waitlist;
         plan.follow_queued = self.follow_queued.then_some(FollowQueued {
@@ -329,6 +336,8 @@ mod tests {
         assert_eq!(binary.target.to_string(), "binary 127.0.0.1:7400");
         assert_eq!(binary.products, ["product-1", "product-2", "product-3"]);
         binary.check().expect("it can be carried out");
+        let uneven = plan(&["--data", directory, "--products", "3", "--zipf", "1.1"]);
+        uneven.expect("a plan").check().expect("it can be carried out");
         let remote = plan(&["--data", directory, "http://192.0.2.1:80"]).expect("a plan");
         assert!(remote.check().is_err());
         assert!(plan(&["--engine", "127.0.0.1:7400"]).is_err(), "the key is missing");

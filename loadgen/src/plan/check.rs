@@ -98,6 +98,16 @@ impl Plan {
                 "at most 16 384 over the binary protocol",
             ),
             (!self.products.is_empty(), "the number of products", "at least 1"),
+            (
+                self.zipf.is_none_or(|exponent| (0.0..=10.0).contains(&exponent)),
+                "the exponent of Zipf's law",
+                "0 to 10",
+            ),
+            (
+                self.zipf.is_none() || self.products.len() > 1,
+                "the number of products under Zipf's law",
+                "at least 2 (--products N)",
+            ),
             (Quantity::new(self.quantity).is_some(), "the quantity", "1 to 1 000"),
             (is_share(self.duplicates), "the share of duplicates", "0 to 1"),
             (is_share(self.pay), "the share that pays", "0 to 1"),
@@ -212,6 +222,10 @@ mod tests {
         check("threads", |plan| plan.threads = 65);
         check("buyers", |plan| plan.buyers = 0);
         check("products", |plan| plan.products.clear());
+        check("Zipf", |plan| plan.zipf = Some(1.0));
+        let two = || vec!["product-1".to_owned(), "product-2".to_owned()];
+        check("", |plan| (plan.products, plan.zipf) = (two(), Some(1.0)));
+        check("Zipf", |plan| (plan.products, plan.zipf) = (two(), Some(f64::NAN)));
         check("`a b`", |plan| plan.products.push("a b".to_owned()));
         check("quantity", |plan| plan.quantity = 1_001);
         check("duplicates", |plan| plan.duplicates = 1.5);
