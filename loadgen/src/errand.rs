@@ -3,13 +3,13 @@
 
 use crate::answer::{Answer, Class};
 use crate::attempt::{Attempt, Attempts, Duplicate, Then};
+use crate::books::Books;
 use crate::gate::{Gate, Side, Work};
 use crate::journal::Pen;
 use crate::lane::{Lane, Wares};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::retry::Retries;
-use crate::tally::Tally;
 use crate::told;
 use crate::twin::{Seen, Twin};
 use doorbuster_history::answer::OrderSeen;
@@ -17,7 +17,7 @@ use doorbuster_history::journal::Called;
 use doorbuster_history::operation::Ask;
 use doorbuster_protocol::OrderId;
 use doorbuster_protocol::outcome::OrderStatus;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ pub(crate) struct Errands {
     pub(crate) wares: Wares,
     pub(crate) gate: Gate<Job>,
     pub(crate) retries: Retries,
-    pub(crate) tally: Rc<RefCell<Tally>>,
+    pub(crate) books: Rc<Books>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) journal: Option<Pen>,
     /// When a look found all slots taken for the first time: patience counts from then.
@@ -89,13 +89,12 @@ impl Errands {
         match work {
             Work::Slot { number, due } => {
                 let attempt = self.wares.attempts.attempt(number);
-                self.tally.borrow_mut().attempts += 1;
                 self.progress.add_attempts(1);
                 self.retries.earn();
                 let twin = (attempt.duplicate != Duplicate::No)
                     .then(|| Rc::new(Twin::new(attempt.duplicate == Duplicate::Parallel)));
                 let sending = Sending { attempt, due, tries: 0, is_second: false, twin };
-                self.tally.borrow_mut().slot_sent(due, Instant::now());
+                self.books.attempted(due, Instant::now());
                 if attempt.duplicate == Duplicate::Parallel {
                     self.push_second(&sending);
                 }
@@ -118,34 +117,35 @@ impl Errands {
         let wanted = is_wanted.then_some(&mut evidence);
         let number = self.write_sent(&sending.attempt, || self.placing(&sending.attempt));
         let sent = Instant::now();
+        self.books.flow().order_sent(sent);
         let answer = lane.place(&self.wares, &sending.attempt, wanted).await;
         let answered = Instant::now();
         self.write_answered(number, &answer, || lane.seen(&evidence));
-        if let Some(stages) = &mut self.tally.borrow_mut().stages {
+        if let Some(stages) = &mut self.books.flow().stages {
             stages.order(&answer, sent, answered);
         }
-        if let Some(wait) = self.wait_to_retry(&answer, &sending.attempt, sending.tries, true) {
-            let again = Sending { tries: sending.tries + 1, ..sending };
+        let Sending { attempt, due, tries, .. } = sending;
+        if let Some(wait) = self.wait_to_retry(&answer, (attempt.number, due), tries, true) {
+            let again = Sending { tries: tries + 1, ..sending };
             return self.gate.push(Job::Send(again), answered + wait, Side::Main);
         }
-        self.record(&answer, sending.due, sent, answered);
+        self.record(&answer, [due, sent, answered]);
         self.follow(&sending, &answer, answered);
         if let Some(twin) = &sending.twin
             && let Some(disagreement) = twin.judge(Seen { answer, evidence })
         {
             self.progress.add_violations(1);
-            self.tally.borrow_mut().violated(|| {
-                let number = sending.attempt.number;
-                format!("attempt {number}: {}", disagreement.describe())
-            });
+            self.books
+                .tally(due)
+                .violated(|| format!("attempt {}: {}", attempt.number, disagreement.describe()));
         }
     }
 
     /// Counts an answer to an attempt to buy.
-    fn record(&self, answer: &Answer, due: Instant, sent: Instant, answered: Instant) {
+    fn record(&self, answer: &Answer, times: [Instant; 3]) {
         let class = answer.class();
-        let tally = &mut *self.tally.borrow_mut();
-        tally.record(class, due, sent, answered);
+        self.books.answered(class, times);
+        let tally = &mut *self.books.tally(times[0]);
         self.progress.add_answers(1);
         match class {
             Class::Accepted => self.progress.add_accepted(1),
@@ -189,9 +189,7 @@ impl Errands {
                 self.push_act(Act::Look, sending.attempt, order, answered + follow.every);
             }
         } else {
-            let tally = &mut *self.tally.borrow_mut();
-            tally.winners += 1;
-            tally.last_win = Some(answered);
+            self.books.tally(sending.due).won(answered);
             self.push_then(sending.attempt, order, answered);
         }
         if sending.attempt.duplicate == Duplicate::After {
@@ -220,14 +218,16 @@ impl Errands {
         let wanted = self.journal.is_some().then_some(&mut evidence);
         let number = self.write_sent(&attempt, || acting.ask());
         let sent = Instant::now();
+        self.books.flow().requests += 1;
         let answer = lane.act(&self.wares, (act, attempt.buyer), order, wanted).await;
         let answered = Instant::now();
         self.write_answered(number, &answer, || lane.seen(&evidence));
-        let wait = self.wait_to_retry(&answer, &attempt, tries, false);
+        let times = [due, sent, answered];
+        let wait = self.wait_to_retry(&answer, (attempt.number, due), tries, false);
         if act != Act::Look
-            && let Some(stages) = &mut self.tally.borrow_mut().stages
+            && let Some(stages) = &mut self.books.flow().stages
         {
-            stages.act(&answer, tries, wait.is_none(), [due, sent, answered]);
+            stages.act(&answer, tries, wait.is_none(), times);
         }
         if let Some(wait) = wait {
             let again = Job::Act(Acting { tries: tries + 1, ..acting });
@@ -235,42 +235,39 @@ impl Errands {
         }
         match &answer {
             Answer::Failed(failure) => {
-                let tally = &mut *self.tally.borrow_mut();
-                tally.record(Class::Failed, due, sent, answered);
+                self.books.answered(Class::Failed, times);
+                let tally = &mut *self.books.tally(due);
                 tally.failed(&failure.code);
                 tally.disconnects += u64::from(failure.is_disconnect);
                 self.progress.add_failed(1);
                 return;
             }
             Answer::Refused(code) => {
-                let tally = &mut *self.tally.borrow_mut();
-                tally.record(act.class(), due, sent, answered);
-                tally.refused(&format!("{}: {code}", act.class().name()));
+                self.books.answered(act.class(), times);
+                self.books.tally(due).refused(&format!("{}: {code}", act.class().name()));
                 self.progress.add_refused(1);
                 return;
             }
-            Answer::Order { .. } => {
-                self.tally.borrow_mut().record(act.class(), due, sent, answered);
-            }
+            Answer::Order { .. } => self.books.answered(act.class(), times),
         }
         let Answer::Order { status, .. } = answer else { return };
         match (act, status) {
             (Act::Pay, OrderStatus::Paid) => {
-                self.tally.borrow_mut().paid += 1;
+                self.books.tally(due).paid += 1;
                 self.progress.add_paid(1);
             }
             (Act::Cancel, OrderStatus::Cancelled) => {
-                self.tally.borrow_mut().cancelled += 1;
+                self.books.tally(due).cancelled += 1;
                 self.progress.add_cancelled(1);
             }
             (Act::Look, OrderStatus::Pending) => {
-                self.tally.borrow_mut().promoted += 1;
+                self.books.tally(due).promoted += 1;
                 self.progress.add_promoted(1);
                 self.push_then(attempt, order, answered);
             }
             (Act::Look, OrderStatus::Queued) => self.look_again(attempt, order, answered),
             (Act::Look, _) => {}
-            (Act::Pay | Act::Cancel, other) => self.tally.borrow_mut().violated(|| {
+            (Act::Pay | Act::Cancel, other) => self.books.tally(due).violated(|| {
                 let name = act.class().name();
                 format!("attempt {}: {name} left the order {}", attempt.number, other.as_str())
             }),
@@ -298,7 +295,7 @@ impl Errands {
     fn wait_to_retry(
         &self,
         answer: &Answer,
-        attempt: &Attempt,
+        (attempt, due): (u64, Instant),
         tries: u32,
         is_on_budget: bool,
     ) -> Option<Duration> {
@@ -306,8 +303,8 @@ impl Errands {
         if self.progress.is_stopped() {
             return None;
         }
-        let wait = self.retries.wait(failure, attempt.number, tries, is_on_budget)?;
-        let tally = &mut *self.tally.borrow_mut();
+        let wait = self.retries.wait(failure, attempt, tries, is_on_budget)?;
+        let tally = &mut *self.books.tally(due);
         tally.retries += 1;
         tally.disconnects += u64::from(failure.is_disconnect);
         Some(wait)

@@ -15,8 +15,9 @@
 //! | `lane` · `http` · `binary` | one request in flight: a keep-alive connection, or the engine's protocol |
 //! | `worker` · `errand` | one thread and its lanes; what one lane does with one piece of work |
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
-//! | `tally` · [`report`] · `report_text` | counts and histograms; the report as data and as text |
-//! | `stages` · [`stage_report`] | the same for each stage of a plan that has stages, and over time |
+//! | `books` · `tally` · `flow` | what a worker writes down: totals with and without the warm-up; how it goes over time |
+//! | `timeline` · `stages` | second by second; for each stage of a plan that has stages |
+//! | [`report`] | all of that as data, as JSON and as text |
 //! | [`journal`] · [`told`] | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
 //! | [`credentials`] · [`units`] | bearer tokens · numbers and times, read and written |
@@ -26,7 +27,6 @@ pub mod journal;
 pub mod plan;
 pub mod progress;
 pub mod report;
-pub mod stage_report;
 pub mod target;
 pub mod told;
 pub mod units;
@@ -34,26 +34,27 @@ pub mod units;
 mod answer;
 mod attempt;
 mod binary;
+mod books;
 mod errand;
+mod flow;
 mod gate;
 mod http;
 mod lane;
 mod pacer;
 mod popularity;
 mod prepare;
-mod report_text;
 mod retry;
 mod run;
 mod schedule;
 mod stages;
 mod tally;
+mod timeline;
 mod twin;
 mod worker;
 
 pub use credentials::Credentials;
 pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare, Retrying, Stage};
 pub use progress::Progress;
-pub use report::{Latencies, Report};
+pub use report::{Latencies, Report, SliceReport, StageReport, TimeSlice};
 pub use run::{LoadError, run};
-pub use stage_report::{SliceReport, StageReport};
 pub use target::Target;

@@ -3,15 +3,14 @@
 //! A millisecond of rounding would stand in every latency of an open loop. The timer descriptor
 //! wakes within some tens of microseconds, in the same `epoll_wait` as the sockets.
 
+use crate::books::Books;
 use crate::gate::Gate;
 use crate::progress::Progress;
-use crate::tally::Tally;
 use rustix::fd::OwnedFd;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
@@ -67,7 +66,7 @@ pub(crate) async fn pace<J>(
     gate: &Gate<J>,
     bounds: Bounds,
     progress: &Progress,
-    tally: &RefCell<Tally>,
+    books: &Books,
     patience: Option<Duration>,
 ) -> io::Result<()> {
     let timer = Timer::new()?;
@@ -84,17 +83,16 @@ pub(crate) async fn pace<J>(
             gate.drop_jobs();
         }
         if now >= bounds.slots_until {
-            tally.borrow_mut().cut_short(&gate.untaken(), now);
+            books.cut_short(&gate.untaken(), now);
             gate.close_slots();
         }
         if let Some(patience) = patience {
-            tally.borrow_mut().gave_up(gate.give_up(patience));
+            books.gave_up(gate.give_up(patience));
         }
         if gate.slots_are_taken() && now >= *jobs_until.get_or_insert(now + bounds.jobs_for) {
-            let dropped = gate.drop_jobs();
-            tally.borrow_mut().jobs_dropped += dropped as u64;
+            books.dropped(gate.drop_jobs());
         }
-        tally.borrow_mut().publish(progress, now);
+        books.flow().publish(progress, now);
         if gate.is_over() {
             return Ok(());
         }
@@ -103,7 +101,7 @@ pub(crate) async fn pace<J>(
         tokio::select! {
             slept = timer.sleep(wait) => {
                 slept?;
-                tally.borrow_mut().woke_late(now + wait);
+                books.woke_late(now + wait);
             }
             () = gate.pushed() => {}
         }

@@ -2,7 +2,11 @@
 //!
 //! Workers only add; whoever draws only reads. The counters are no source of truth for the report.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::report::Latencies;
+use crate::tally::histogram;
+use hdrhistogram::Histogram;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a run has done so far. Share it in an `Arc`, read it as often as you like.
 #[derive(Debug, Default)]
@@ -22,9 +26,26 @@ pub struct Progress {
     cancelled: AtomicU64,
     promoted: AtomicU64,
     violations: AtomicU64,
+    cpu_us: AtomicU64,
+    connections: AtomicI64,
     p50_us: AtomicU64,
     p99_us: AtomicU64,
+    /// A lock, because each worker takes it four times a second, and whoever watches now and then.
+    recent: Mutex<Recent>,
     stop: AtomicBool,
+}
+
+/// What was seen since somebody looked.
+#[derive(Debug)]
+struct Recent {
+    latency: Histogram<u64>,
+    lateness_us_max: u64,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { latency: histogram(), lateness_us_max: 0 }
+    }
 }
 
 macro_rules! counters {
@@ -75,6 +96,17 @@ impl Progress {
         promoted, add_promoted;
         /// Pairs of answers to one key that do not agree.
         violations, add_violations;
+        /// CPU time that the load threads took, in microseconds.
+        cpu_us, add_cpu_us;
+    }
+
+    /// Connections that stand and are used for the load; over the binary protocol, places in the
+    /// pipelines.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed).max(0).cast_unsigned()
+    }
+    pub(crate) fn connected(&self, change: i64) {
+        self.connections.fetch_add(change, Relaxed);
     }
 
     /// Median latency of orders in the last quarter of a second or so, in microseconds.
@@ -85,9 +117,27 @@ impl Progress {
     pub fn p99_us(&self) -> u64 {
         self.p99_us.load(Relaxed)
     }
-    pub(crate) fn set_recent(&self, p50_us: u64, p99_us: u64) {
-        self.p50_us.store(p50_us, Relaxed);
-        self.p99_us.store(p99_us, Relaxed);
+    pub(crate) fn add_recent(&self, latency: &Histogram<u64>, lateness_us_max: u64) {
+        if !latency.is_empty() {
+            self.p50_us.store(latency.value_at_quantile(0.5), Relaxed);
+            self.p99_us.store(latency.value_at_quantile(0.99), Relaxed);
+        }
+        let mut recent = self.recent();
+        recent.latency.add(latency).expect("an auto-resizing histogram takes every value");
+        recent.lateness_us_max = recent.lateness_us_max.max(lateness_us_max);
+    }
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Latencies of orders since this was asked for the last time, and how many microseconds too
+    /// late the timer woke the generator at the worst.
+    pub fn take_recent(&self) -> (Latencies, u64) {
+        let mut recent = self.recent();
+        let taken = (Latencies::of(&recent.latency), recent.lateness_us_max);
+        recent.latency.reset();
+        recent.lateness_us_max = 0;
+        taken
     }
 
     /// Asks the run to end: what is in flight is still answered, nothing new begins.

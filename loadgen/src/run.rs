@@ -1,17 +1,18 @@
 //! Carries a plan out, from the check to the report.
 
 use crate::attempt::Attempts;
+use crate::books::Seen;
 use crate::journal::{self, Pen};
 use crate::lane::Tokens;
 use crate::plan::{Plan, PlanError};
 use crate::prepare;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::tally::Tally;
 use crate::worker::{self, Shared};
 use crate::{Credentials, Target};
 use std::io;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// Tokens that are minted before the run; those of further buyers are minted as they come.
@@ -85,18 +86,22 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
         start: OnceLock::new(),
         ended_by: Mutex::new(None),
     });
-    let tally = work(&shared, pens)?;
+    let workers = work(&shared, pens)?;
     if let Some((writer, path)) = journal {
         let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
         writer.finish().map_err(failed)?;
     }
     let ended_by = shared.ended_by.lock().unwrap_or_else(PoisonError::into_inner).take();
     let start = shared.start.get().copied().unwrap_or_else(Instant::now);
-    Ok(Report::new(&shared.plan, &tally, start, ended_by))
+    let mut seen = Seen::nothing(&shared.plan, start);
+    for worker in &workers {
+        seen.merge(worker);
+    }
+    Ok(Report::new(&shared.plan, &seen, ended_by))
 }
 
-/// All workers, each with its pen, on threads of their own; what they saw together.
-fn work(shared: &Arc<Shared>, pens: Vec<Option<Pen>>) -> Result<Tally, LoadError> {
+/// All workers, each with its pen, on threads of their own; what each of them saw.
+fn work(shared: &Arc<Shared>, pens: Vec<Option<Pen>>) -> Result<Vec<Seen>, LoadError> {
     let threads = pens.len();
     let spawn = |worker: usize, journal: Option<Pen>| {
         let shared = Arc::clone(shared);
@@ -122,12 +127,10 @@ fn work(shared: &Arc<Shared>, pens: Vec<Option<Pen>>) -> Result<Tally, LoadError
             }
         }
     }
-    let mut all = Tally::new();
-    for thread in running {
-        let tally = thread.join().expect("a worker does not panic").map_err(LoadError::Worker)?;
-        all.merge(&tally);
-    }
-    Ok(all)
+    let join = |thread: JoinHandle<io::Result<Seen>>| {
+        thread.join().expect("a worker does not panic").map_err(LoadError::Worker)
+    };
+    running.into_iter().map(join).collect()
 }
 
 /// Tokens of the first buyers, minted by as many threads as the load has.

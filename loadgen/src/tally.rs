@@ -1,8 +1,6 @@
 //! Counts and histograms of one worker, merged when the run is over.
 
 use crate::answer::Class;
-use crate::progress::Progress;
-use crate::stages::Stages;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -58,8 +56,6 @@ pub(crate) struct Tally {
     pub(crate) unsent: u64,
     /// Slots that found no free lane within the plan's patience.
     pub(crate) given_up: u64,
-    /// By stage, when the plan has stages.
-    pub(crate) stages: Option<Stages>,
     /// Payments, cancels and looks that were never sent.
     pub(crate) jobs_dropped: u64,
     /// How long after their due time the timer woke the worker: the generator's own fault.
@@ -68,8 +64,6 @@ pub(crate) struct Tally {
     pub(crate) delay: Histogram<u64>,
     pub(crate) last_answer: Option<Instant>,
     pub(crate) last_win: Option<Instant>,
-    recent: Histogram<u64>,
-    recent_since: Instant,
 }
 
 impl Tally {
@@ -90,14 +84,11 @@ impl Tally {
             samples: Vec::new(),
             unsent: 0,
             given_up: 0,
-            stages: None,
             jobs_dropped: 0,
             lateness: histogram(),
             delay: histogram(),
             last_answer: None,
             last_win: None,
-            recent: histogram(),
-            recent_since: Instant::now(),
         }
     }
 
@@ -107,14 +98,18 @@ impl Tally {
 
     /// One answer: due, sent, answered at these times.
     pub(crate) fn record(&mut self, class: Class, due: Instant, sent: Instant, answered: Instant) {
-        let latency = micros(answered.saturating_duration_since(due));
         let track = &mut self.tracks[class as usize];
-        record(&mut track.latency, latency);
+        record(&mut track.latency, micros(answered.saturating_duration_since(due)));
         record(&mut track.service, micros(answered.saturating_duration_since(sent)));
         if class.is_order() {
-            record(&mut self.recent, latency);
             self.last_answer = self.last_answer.max(Some(answered));
         }
+    }
+
+    /// An attempt won a hold.
+    pub(crate) fn won(&mut self, at: Instant) {
+        self.winners += 1;
+        self.last_win = self.last_win.max(Some(at));
     }
 
     pub(crate) fn refused(&mut self, code: &str) {
@@ -132,53 +127,22 @@ impl Tally {
         }
     }
 
-    /// The timer was set for `due` and has just gone off.
-    pub(crate) fn woke_late(&mut self, due: Instant) {
-        record(&mut self.lateness, micros(Instant::now().saturating_duration_since(due)));
+    /// The timer woke the worker so long after its time.
+    pub(crate) fn woke_late(&mut self, late: Duration) {
+        record(&mut self.lateness, micros(late));
     }
 
-    /// A slot that was due at `due` is being sent.
-    pub(crate) fn slot_sent(&mut self, due: Instant, sent: Instant) {
-        if let Some(stages) = &mut self.stages {
-            stages.offered(due);
-        }
-        record(&mut self.delay, micros(sent.saturating_duration_since(due)));
+    /// An attempt that was due at `due` is made.
+    pub(crate) fn attempted(&mut self, due: Instant, now: Instant) {
+        self.attempts += 1;
+        record(&mut self.delay, micros(now.saturating_duration_since(due)));
     }
 
-    /// These slots found no free lane in time.
-    pub(crate) fn gave_up(&mut self, slots: impl Iterator<Item = Instant>) {
-        for due in slots {
-            self.given_up += 1;
-            if let Some(stages) = &mut self.stages {
-                stages.given_up(due);
-            }
-        }
-    }
-
-    /// These slots are given up: they waited from their due time until now, and that counts.
-    pub(crate) fn cut_short(&mut self, untaken: &[Instant], now: Instant) {
-        for due in untaken {
-            self.record(Class::Failed, *due, now, now);
-        }
-        if !untaken.is_empty() {
-            self.unsent += untaken.len() as u64;
-            *self.failures.entry("unsent".to_owned()).or_default() += untaken.len() as u64;
-        }
-    }
-
-    /// Shows recent percentiles to whoever watches.
-    pub(crate) fn publish(&mut self, progress: &Progress, now: Instant) {
-        if now.saturating_duration_since(self.recent_since) < Duration::from_millis(250) {
-            return;
-        }
-        self.recent_since = now;
-        if !self.recent.is_empty() {
-            progress.set_recent(
-                self.recent.value_at_quantile(0.5),
-                self.recent.value_at_quantile(0.99),
-            );
-            self.recent.reset();
-        }
+    /// A slot was given up: it waited from its due time until now, and that counts.
+    pub(crate) fn unsent(&mut self, due: Instant, now: Instant) {
+        self.record(Class::Failed, due, now, now);
+        self.unsent += 1;
+        self.failed("unsent");
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -209,11 +173,6 @@ impl Tally {
             (&mut self.jobs_dropped, other.jobs_dropped),
         ] {
             *mine += theirs;
-        }
-        match (&mut self.stages, &other.stages) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (Some(_), None) => {}
-            (none, theirs) => none.clone_from(theirs),
         }
         let room = SAMPLES_MAX.saturating_sub(self.samples.len());
         self.samples.extend(other.samples.iter().take(room).cloned());
@@ -251,8 +210,9 @@ mod tests {
     fn slots_that_were_given_up_count_their_wait() {
         let mut tally = Tally::new();
         let start = Instant::now();
-        let due: Vec<Instant> = (0..10).map(|s| start + Duration::from_secs(s)).collect();
-        tally.cut_short(&due, start + Duration::from_secs(10));
+        for seconds in 0..10 {
+            tally.unsent(start + Duration::from_secs(seconds), start + Duration::from_secs(10));
+        }
         assert_eq!((tally.unsent, tally.failures["unsent"]), (10, 10));
         assert!(tally.track(Class::Failed).latency.max() >= 10_000_000);
         assert!(tally.track(Class::Failed).latency.min() <= 1_001_000);

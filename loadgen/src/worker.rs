@@ -4,7 +4,9 @@
 //! which all of them begin.
 
 use crate::binary::BinaryLane;
+use crate::books::{Books, Seen};
 use crate::errand::Errands;
+use crate::flow::thread_cpu;
 use crate::gate::{Gate, Side};
 use crate::http::HttpLane;
 use crate::journal::Pen;
@@ -14,11 +16,9 @@ use crate::plan::{Amount, Pace, Plan};
 use crate::progress::Progress;
 use crate::retry::Retries;
 use crate::schedule::Schedule;
-use crate::stages::Stages;
-use crate::tally::Tally;
 use crate::target::Target;
 use crate::{attempt::Attempts, plan};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
@@ -86,7 +86,7 @@ impl Shared {
 }
 
 /// Runs worker number `worker` to its end, on this thread.
-pub(crate) fn work(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Tally> {
+pub(crate) fn work(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Seen> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -100,7 +100,7 @@ pub(crate) fn work(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) ->
     local.block_on(&runtime, run(shared, worker, journal))
 }
 
-async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Tally> {
+async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::Result<Seen> {
     let plan = &shared.plan;
     let lanes = connect_lanes(shared, worker).await;
     shared.barrier.wait();
@@ -112,16 +112,14 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
         Pace::Open { rate } => Schedule::open(rate, slots, worker, plan.threads),
         Pace::Closed => Schedule::closed(slots, worker, plan.threads),
     };
-    let tally = Rc::new(RefCell::new(Tally::new()));
-    if !plan.stages.is_empty() {
-        tally.borrow_mut().stages = Some(Stages::new(&plan.stages, start));
-    }
+    let books = Rc::new(Books::new(plan, start));
+    let (began, cpu_before) = (Instant::now(), thread_cpu());
     let errands = Rc::new(Errands {
         plan: Arc::clone(plan),
         wares: wares(shared),
         gate: Gate::new(schedule, start),
         retries: Retries::new(plan.retries, plan.retrying),
-        tally: Rc::clone(&tally),
+        books: Rc::clone(&books),
         progress: Arc::clone(&shared.progress),
         journal,
         looking_since: Cell::new(None),
@@ -137,8 +135,8 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
     let pacer = {
         let (errands, bounds) = (Rc::clone(&errands), shared.bounds(start));
         tokio::task::spawn_local(async move {
-            let Errands { gate, progress, tally, plan, .. } = &*errands;
-            pacer::pace(gate, bounds, progress, tally, plan.patience).await
+            let Errands { gate, progress, books, plan, .. } = &*errands;
+            pacer::pace(gate, bounds, progress, books, plan.patience).await
         })
     };
     for lane in driven {
@@ -150,12 +148,12 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
         // Every lane gave up, so nobody takes what is left.
         pacer.abort();
         let _ = pacer.await;
-        tally.borrow_mut().cut_short(&errands.gate.untaken(), Instant::now());
-        tally.borrow_mut().jobs_dropped += errands.gate.drop_jobs() as u64;
+        books.cut_short(&errands.gate.untaken(), Instant::now());
+        books.dropped(errands.gate.drop_jobs());
     }
     drop(errands);
-    let tally = Rc::into_inner(tally).expect("lanes and pacer have ended");
-    Ok(tally.into_inner())
+    let books = Rc::into_inner(books).expect("lanes and pacer have ended");
+    Ok(books.close(thread_cpu().saturating_sub(cpu_before), began.elapsed()))
 }
 
 fn wares(shared: &Shared) -> Wares {
@@ -204,7 +202,15 @@ async fn connect_lanes(shared: &Shared, worker: usize) -> Vec<(Lane, Side)> {
 
 /// One lane, from the first piece of work to the last.
 async fn drive(mut lane: Lane, side: Side, errands: &Errands, shared: &Shared) {
-    while lane.is_connected() || reconnect(&mut lane, errands, shared).await {
+    let mut standing = None;
+    loop {
+        if !lane.is_connected() {
+            drop(standing.take());
+            if !reconnect(&mut lane, errands, shared).await {
+                return;
+            }
+        }
+        standing.get_or_insert_with(|| Standing::of(&shared.progress));
         let Some(work) = errands.gate.claim(side).await else { return };
         if !lane.is_connected() {
             // It was closed while there was nothing to do; that is no failure of any request.
@@ -215,6 +221,22 @@ async fn drive(mut lane: Lane, side: Side, errands: &Errands, shared: &Shared) {
         }
         errands.run(&mut lane, work).await;
         errands.gate.done();
+    }
+}
+
+/// A connection that stands, for whoever watches.
+struct Standing<'a>(&'a Progress);
+
+impl<'a> Standing<'a> {
+    fn of(progress: &'a Progress) -> Self {
+        progress.connected(1);
+        Self(progress)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.0.connected(-1);
     }
 }
 
@@ -229,7 +251,7 @@ async fn reconnect(lane: &mut Lane, errands: &Errands, shared: &Shared) -> bool 
         }
         let error = match lane.connect().await {
             Ok(()) => {
-                errands.tally.borrow_mut().reconnects += 1;
+                errands.books.tally(Instant::now()).reconnects += 1;
                 return true;
             }
             Err(error) => error,

@@ -79,6 +79,9 @@ pub(crate) struct Arguments {
     /// Go on for a time instead
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     duration: Option<Duration>,
+    /// The first so much time of the run counts in no rate, no latency and no threshold
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time)]
+    warm_up: Duration,
     /// Requests in flight at the most: connections, or pipelined requests
     #[arg(short = 'c', long, value_name = "N", default_value = "64", value_parser = parse_count)]
     connections: u64,
@@ -185,6 +188,7 @@ impl Arguments {
             (None, attempts) => Amount::Attempts(attempts.unwrap_or(self.buyers)),
         };
         plan.stages = self.stages.clone().map_or_else(Vec::new, |stages| stages.0);
+        plan.warm_up = self.warm_up;
         plan.concurrency = usize::try_from(self.connections)?;
         plan.threads = self.threads;
         plan.products = match (self.products, self.product.as_slice()) {

@@ -76,8 +76,14 @@ impl Plan {
         );
         let rules = [
             (is_paced, "the rate", "0.001 to 1 000 000 000 attempts per second"),
-            (self.stages_ask(), "the rate of one of the stages", "more than nothing"),
             (is_enough, "the amount", "1 to 2^40 attempts, or a duration of at most 7 days"),
+            (self.stages_ask(), "the rate of one of the stages", "more than nothing"),
+            (
+                self.warm_up.is_zero()
+                    || self.planned_time().is_none_or(|time| self.warm_up < time),
+                "the warm-up",
+                "shorter than the run of which it is the first part",
+            ),
             (
                 (1..=CONCURRENCY_MAX).contains(&self.concurrency),
                 "the number of connections",
@@ -137,6 +143,18 @@ impl Plan {
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, what, range)) => Err(PlanError::OutOfRange { what, range }),
             None => Ok(()),
+        }
+    }
+
+    /// How long the run is to take, where the plan says it.
+    fn planned_time(&self) -> Option<Duration> {
+        match (self.stages.as_slice(), self.amount, self.pace) {
+            ([], Amount::Duration(duration), _) => Some(duration),
+            ([], Amount::Attempts(_), Pace::Closed) => None,
+            ([], Amount::Attempts(attempts), Pace::Open { rate }) => {
+                Duration::try_from_secs_f64(attempts as f64 / rate).ok()
+            }
+            (stages, ..) => Some(stages.iter().map(|stage| stage.duration).sum()),
         }
     }
 
@@ -219,6 +237,17 @@ mod tests {
         check("the amount", |plan| plan.amount = Amount::Attempts(0));
         check("the amount", |plan| plan.amount = Amount::Duration(Duration::ZERO));
         check("connections", |plan| plan.concurrency = 0);
+        let second = Duration::from_secs(1);
+        check("", |plan| plan.warm_up = second);
+        check("the warm-up", |plan| {
+            (plan.warm_up, plan.amount) = (second, Amount::Duration(second));
+        });
+        check("the warm-up", |plan| {
+            (plan.warm_up, plan.pace) = (second, Pace::Open { rate: 1_000.0 });
+        });
+        check("the warm-up", |plan| {
+            (plan.warm_up, plan.stages) = (second, vec![stage(5.0, 1)]);
+        });
         check("threads", |plan| plan.threads = 65);
         check("buyers", |plan| plan.buyers = 0);
         check("products", |plan| plan.products.clear());

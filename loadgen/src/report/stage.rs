@@ -1,13 +1,13 @@
 //! What a run with stages found, stage by stage and over time, as data.
 
+use super::Latencies;
 use crate::plan::Stage;
-use crate::report::Latencies;
 use crate::stages::{SLICE, StageCounts, Stages};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One stage. Requests count for the stage in which they were sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StageReport {
     /// Attempts per second that were intended when it began.

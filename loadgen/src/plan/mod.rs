@@ -91,6 +91,9 @@ pub struct Plan {
     pub patience: Option<Duration>,
     /// When it is enough.
     pub amount: Amount,
+    /// The first so much time of the run, in which requests are sent and judged, but count in no
+    /// rate, no latency and no threshold.
+    pub warm_up: Duration,
     /// Requests in flight at the most, over all threads: HTTP connections, or pipelined requests
     /// of the binary protocol.
     pub concurrency: usize,
@@ -149,6 +152,7 @@ impl Plan {
             stages: Vec::new(),
             patience: None,
             amount: Amount::Attempts(1_000),
+            warm_up: Duration::ZERO,
             concurrency: 64,
             acting_concurrency: 0,
             threads: 1,

@@ -1,16 +1,21 @@
 //! The report as text and as JSON, and when it counts as clean.
 
 use super::*;
+use crate::answer::Class;
+use crate::books::Seen;
 use crate::plan::Stage;
+use crate::plan::{Pace, Plan};
 use crate::stages::Stages;
+use crate::tally::Tally;
 use crate::target::Target;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-fn report(change: impl FnOnce(&mut Plan, &mut Tally, Instant)) -> Report {
+fn report_of(change: impl FnOnce(&mut Plan, &mut Seen, Instant)) -> Report {
     let mut plan = Plan::new(Target::http("127.0.0.1:8080".parse().expect("an address")));
     (plan.pace, plan.seed) = (Pace::Open { rate: 1_000.0 }, 7);
-    let mut tally = Tally::new();
     let start = Instant::now();
+    let mut seen = Seen::nothing(&plan, start);
+    let tally = &mut seen.tally;
     tally.attempts = 1_000;
     for number in 0..1_000u32 {
         let due = start + Duration::from_millis(1) * number;
@@ -18,8 +23,12 @@ fn report(change: impl FnOnce(&mut Plan, &mut Tally, Instant)) -> Report {
         tally.record(class, due, due, due + Duration::from_micros(800));
     }
     tally.winners = 100;
-    change(&mut plan, &mut tally, start);
-    Report::new(&plan, &tally, start, None)
+    change(&mut plan, &mut seen, start);
+    Report::new(&plan, &seen, None)
+}
+
+fn report(change: impl FnOnce(&mut Plan, &mut Tally, Instant)) -> Report {
+    report_of(|plan, seen, start| change(plan, &mut seen.tally, start))
 }
 
 #[test]
@@ -63,6 +72,9 @@ fn the_json_has_its_names() {
         ("/latency/orders/count", serde_json::json!(1_000)),
         ("/latency/soldOut/p99Us", serde_json::json!(800)),
         ("/serviceTime/accepted/p999Us", serde_json::json!(800)),
+        ("/format", serde_json::json!(1)),
+        ("/plan/pace", serde_json::json!("open")),
+        ("/percentiles/accepted/0/us", serde_json::json!(800)),
         ("/endedBy", serde_json::Value::Null),
     ] {
         assert_eq!(json.pointer(pointer), Some(&want), "{pointer}");
@@ -71,14 +83,14 @@ fn the_json_has_its_names() {
 
 #[test]
 fn stages_are_shown_one_by_one() {
-    let report = report(|plan, tally, start| {
+    let report = report_of(|plan, seen, start| {
         let second = Duration::from_secs(1);
         plan.stages = vec![Stage::ramp(0.0, 100.0, second), Stage::steady(900.0, second)];
         let mut stages = Stages::new(&plan.stages, start);
         stages.offered(start);
         stages.given_up(start + second);
         stages.given_up(start + second);
-        tally.stages = Some(stages);
+        seen.flow.stages = Some(stages);
     });
     let text = report.to_string();
     assert!(text.contains("open loop, 2 stages, 950 attempts in 2 s"), "{text}");
@@ -87,6 +99,31 @@ fn stages_are_shown_one_by_one() {
         assert_eq!(row.split_whitespace().nth(1), Some(offered.to_string().as_str()), "{row}");
     }
     assert!(text.contains("service time"), "stages are an open loop: {text}");
+}
+
+#[test]
+fn the_json_can_be_read_again() {
+    let report = report_of(|plan, seen, start| {
+        plan.warm_up = Duration::from_millis(500);
+        plan.stages = vec![Stage::steady(900.0, Duration::from_secs(1))];
+        seen.flow.stages = Some(Stages::new(&plan.stages, start));
+        seen.flow.answered(Class::Accepted, start, start);
+        seen.warm_up.attempted(start, start);
+        seen.warm_up.failed("no-answer");
+        seen.warm_up.violated(|| "attempt 1: two orders for one key".to_owned());
+    });
+    let warm_up = report.warm_up.as_ref().expect("a warm-up");
+    assert_eq!((warm_up.attempts, warm_up.errors, report.errors), (1, 1, 0));
+    assert_eq!(report.violations, 1, "a broken promise counts at all times");
+    assert!(report.to_string().contains("no-answer 1"), "{report}");
+    let json = serde_json::to_string(&report).expect("serializable");
+    let again = Report::read(&json).expect("it was just written");
+    assert_eq!(again.to_string(), report.to_string());
+    assert_eq!(serde_json::to_string(&again).expect("serializable"), json);
+
+    let other = json.replacen("\"format\":1", "\"format\":2", 1);
+    assert!(matches!(Report::read(&other), Err(ReadError::Format(2))));
+    assert!(matches!(Report::read("{}"), Err(ReadError::Json(_))));
 }
 
 #[test]
@@ -123,7 +160,11 @@ fn what_is_wrong_is_said() {
         tally.last_answer = Some(start + Duration::from_secs(2));
     });
     check("3 slots of the schedule were never sent", false, |_, tally, start| {
-        tally.cut_short(&[start; 3], start);
+        for _ in 0..3 {
+            tally.unsent(start, start);
+        }
     });
+    let busy = report_of(|_, seen, _| (seen.busy, seen.tally.attempts) = (0.97, 2_000));
+    assert!(busy.to_string().contains("busy 97 % of the time"), "{busy}");
     check("purchase: gone 1", true, |_, tally, _| tally.refused("purchase: gone"));
 }

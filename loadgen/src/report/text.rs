@@ -2,8 +2,7 @@
 
 use crate::answer::Class;
 use crate::plan::Stage;
-use crate::report::{Latencies, ORDERS, Report};
-use crate::stage_report::StageReport;
+use crate::report::{Latencies, ORDERS, Report, StageReport};
 use crate::units::{self, number, time};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,6 +64,15 @@ impl Report {
         };
         let in_time =
             format!("in {:.2} s: {}/s", self.elapsed_seconds, number(self.rate.round() as u64));
+        if let Some(warm_up) = &self.warm_up {
+            let errors = match warm_up.errors {
+                0 => String::new(),
+                _ => format!(", errors: {}", codes(&warm_up.failures)),
+            };
+            let note =
+                format!("attempts in {} s that count below nowhere{errors}", warm_up.seconds);
+            line("warm-up", warm_up.attempts, note)?;
+        }
         line("attempts", self.attempts, String::new())?;
         line("sent", self.sent, in_time)?;
         line("accepted", self.accepted, String::new())?;
@@ -141,7 +149,7 @@ fn codes(codes: &BTreeMap<String, u64>) -> String {
 fn write_latencies(
     f: &mut fmt::Formatter<'_>,
     title: &str,
-    classes: &BTreeMap<&'static str, Latencies>,
+    classes: &BTreeMap<String, Latencies>,
 ) -> fmt::Result {
     writeln!(f, "\n  {title}")?;
     writeln!(

@@ -1,0 +1,73 @@
+//! What makes the figures of a report less than they seem.
+
+use super::Report;
+use crate::units;
+
+/// Share of its time from which on a load thread has no room left.
+const BUSY: f64 = 0.9;
+
+impl Report {
+    pub(super) fn find_warnings(&self, jobs_dropped: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.is_open_loop() {
+            if self.lateness.p99_us > 5_000 {
+                warnings.push(format!(
+                    "the generator itself fell behind: its timer woke {} late at p99. It has too \
+                     little CPU time, and the latencies above include that",
+                    units::time(self.lateness.p99_us)
+                ));
+            }
+            // What the generator did to itself is no fault of the connections.
+            if self.send_delay.p99_us > 10_000.max(2 * self.lateness.p99_us) {
+                warnings.push(format!(
+                    "slots waited {} at p99 for one of the {} connections to come free (the \
+                     latencies above include that): the server did not keep up, or more \
+                     connections are needed",
+                    units::time(self.send_delay.p99_us),
+                    self.concurrency
+                ));
+            }
+        }
+        if let Some(rate) = self.intended_rate {
+            // A short run ends at its last slot, which lies one period before its full time.
+            let attempted = self.attempts as f64 / self.elapsed_seconds.max(1e-9);
+            if self.attempts > 100 && attempted < 0.95 * rate {
+                warnings.push(format!(
+                    "the intended rate of {}/s was not reached: {}/s were",
+                    units::number(rate.round() as u64),
+                    units::number(attempted.round() as u64),
+                ));
+            }
+        }
+        if self.generator_busy > BUSY && self.attempts > 1_000 {
+            warnings.push(format!(
+                "a thread of the generator was busy {:.0} % of the time: the figures are the \
+                 generator's as much as the server's. Give it more threads (-t), if there are \
+                 free cores",
+                100.0 * self.generator_busy
+            ));
+        }
+        if self.warm_up.is_some() && self.attempts == 0 {
+            warnings.push("the run ended in its warm-up: nothing was counted".to_owned());
+        }
+        if self.given_up > 0 {
+            warnings.push(format!(
+                "{} attempts found no free connection in time and were given up",
+                units::number(self.given_up)
+            ));
+        }
+        if self.unsent > 0 {
+            warnings.push(format!(
+                "{} slots of the schedule were never sent; they count as errors",
+                units::number(self.unsent)
+            ));
+        }
+        if jobs_dropped > 0 {
+            warnings.push(format!(
+                "{} payments, cancels, retries or looks were dropped at the end",
+                units::number(jobs_dropped)
+            ));
+        }
+        warnings
+    }
+}
