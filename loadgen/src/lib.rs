@@ -17,6 +17,7 @@
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
 //! | `books` · `tally` · `flow` | what a worker writes down: totals with and without the warm-up; how it goes over time |
 //! | `timeline` · `stages` | second by second; for each stage of a plan that has stages |
+//! | [`slo`] | what a run must keep to, and whether it did |
 //! | [`report`] | all of that as data, as JSON and as text |
 //! | [`journal`] · [`told`] | all that was sent and answered, as JSON lines, for whoever kills the server |
 //! | [`progress`] | counters to watch while it runs, and the flag that stops it |
@@ -27,6 +28,7 @@ pub mod journal;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod slo;
 pub mod target;
 pub mod told;
 pub mod units;
@@ -57,4 +59,5 @@ pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare, Retrying, S
 pub use progress::Progress;
 pub use report::{Latencies, Report, SliceReport, StageReport, TimeSlice};
 pub use run::{LoadError, run};
+pub use slo::Slo;
 pub use target::Target;

@@ -17,6 +17,8 @@ const OK: u8 = 0;
 const FAILED: u8 = 1;
 /// A command line that cannot be meant.
 const MISUSE: u8 = 2;
+/// An objective was missed, and that is all.
+const MISSED: u8 = 99;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
@@ -49,7 +51,11 @@ fn print(report: &Report, as_json: bool) -> ExitCode {
     };
     // A reader that has gone away (`| head`) is no failure of the load.
     let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::from(if report.is_clean() { OK } else { FAILED })
+    ExitCode::from(match (report.is_clean(), report.meets_slos()) {
+        (true, true) => OK,
+        (true, false) => MISSED,
+        (false, _) => FAILED,
+    })
 }
 
 fn complain(what: &str, code: u8) -> ExitCode {

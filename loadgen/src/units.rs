@@ -69,6 +69,16 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// A share in percent, with as many digits as say something.
+pub fn share(share: f64) -> String {
+    let percent = share * 100.0;
+    let rounded = match percent {
+        0.0..0.1 => (percent * 1e4).round() / 1e4,
+        _ => (percent * 1e2).round() / 1e2,
+    };
+    format!("{rounded} %")
+}
+
 /// A time with three digits that matter.
 pub fn time(micros: u64) -> String {
     let millis = micros as f64 / 1e3;
@@ -124,6 +134,11 @@ mod tests {
         }
         for (value, want) in [(0.5, "0.5"), (10.0 / 3.0, "3.333"), (1_234.5, "1 235")] {
             assert_eq!(rate(value), want);
+        }
+        for (value, want) in
+            [(0.0, "0 %"), (0.01, "1 %"), (0.12345, "12.35 %"), (1.23e-5, "0.0012 %")]
+        {
+            assert_eq!(share(value), want);
         }
         for (micros, want) in [
             (0, "0 µs"),

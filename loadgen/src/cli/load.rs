@@ -4,7 +4,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use doorbuster_loadgen::target::HttpTarget;
 use doorbuster_loadgen::units::{parse_count, parse_number, parse_time};
-use doorbuster_loadgen::{Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Stage, Target};
+use doorbuster_loadgen::{
+    Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Slo, Stage, Target,
+};
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -23,6 +25,10 @@ Examples:
   doorbuster-loadgen --data ./data --product demo --buyers 1m \\
       --stages '1m:500,10s:500..20k,30s:20k,1m:500'
 
+  # for a pipeline: 5 s to warm up, then it must be fast, or the exit code is 99
+  doorbuster-loadgen --data ./data --rate 5k --duration 30s --warm-up 5s \\
+      --slo 'p99<10ms' --slo 'accepted.p99.9<50ms' --slo 'errors<0.1%'
+
   # a sale of its own: 1000 units, a waitlist, winners that pay, cancel or do neither
   doorbuster-loadgen --data ./data --product lamp --stock 1000 --waitlist-capacity 5000 \\
       --waitlist --follow-queued --buyers 50k --pay 0.6 --cancel 0.3
@@ -38,10 +44,11 @@ Examples:
       --retries 20 --duplicates 0.1 --journal journal.jsonl
 
 Exit codes:
-  0  everything was answered, and no two answers disagree
+  0  everything was answered, no two answers disagree, and every --slo is met
   1  errors, violations, or an early end; with --tolerate-disconnects, what a server that was
-     killed explains does not count
+     killed explains does not count; with an --slo about errors, that one judges them
   2  misuse: a command line or a target that cannot be meant
+  99 an --slo was missed, and nothing else was wrong: 1 goes before 99
 
 Numbers take k and m (10k, 1m), times take ms, s, m and h (500ms, 30s).";
 
@@ -168,6 +175,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// What the run must keep to, such as 'p95<5ms' or 'errors<0.1%' (repeatable); else it ends
+    /// with 99. Measures: p50 p90 p95 p99 p99.9 max mean (of all orders, or of a class:
+    /// accepted.p99), errors, refused, accepted (numbers or %), rate
+    #[arg(long, value_name = "MEASURE<BOUND", value_parser = Slo::parse)]
+    slo: Vec<Slo>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -189,6 +201,7 @@ impl Arguments {
         };
         plan.stages = self.stages.clone().map_or_else(Vec::new, |stages| stages.0);
         plan.warm_up = self.warm_up;
+        plan.slos.clone_from(&self.slo);
         plan.concurrency = usize::try_from(self.connections)?;
         plan.threads = self.threads;
         plan.products = match (self.products, self.product.as_slice()) {

@@ -9,6 +9,7 @@ pub use check::PlanError;
 pub use stage::Stage;
 
 use crate::credentials::Credentials;
+use crate::slo::Slo;
 use crate::target::Target;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub struct Plan {
     /// The first so much time of the run, in which requests are sent and judged, but count in no
     /// rate, no latency and no threshold.
     pub warm_up: Duration,
+    /// What the run must keep to; the report says whether it did.
+    pub slos: Vec<Slo>,
     /// Requests in flight at the most, over all threads: HTTP connections, or pipelined requests
     /// of the binary protocol.
     pub concurrency: usize,
@@ -153,6 +156,7 @@ impl Plan {
             patience: None,
             amount: Amount::Attempts(1_000),
             warm_up: Duration::ZERO,
+            slos: Vec::new(),
             concurrency: 64,
             acting_concurrency: 0,
             threads: 1,

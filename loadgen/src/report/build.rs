@@ -82,10 +82,12 @@ impl Report {
             generator_cpu_us_per_request: micros(seen.cpu) as f64
                 / (seen.flow.requests as f64).max(1.0),
             generator_busy: seen.busy,
+            slos: Vec::new(),
             warnings: Vec::new(),
             ended_by,
             tolerates_disconnects: plan.tolerate_disconnects,
         };
+        report.slos = plan.slos.iter().map(|slo| slo.judge(&report)).collect();
         report.warnings = report.find_warnings(tally.jobs_dropped);
         report
     }

@@ -15,6 +15,7 @@ pub use planned::Planned;
 pub use stage::{SliceReport, StageReport};
 pub use time_slice::TimeSlice;
 
+use crate::slo::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -129,6 +130,8 @@ pub struct Report {
     /// Share of its time that the busiest of them was at work.
     pub generator_busy: f64,
 
+    /// What the run had to keep to, and whether it did.
+    pub slos: Vec<Verdict>,
     /// What makes these figures less than they seem.
     pub warnings: Vec<String>,
     /// Why the run ended before its time.
@@ -180,11 +183,20 @@ impl Report {
     }
 
     /// Whether everything was answered and nothing disagreed. What a killed server explains is
-    /// excused when that was part of the plan.
+    /// excused when that was part of the plan, and all errors are when there is an objective about
+    /// them: that one says then how many are too many.
     pub fn is_clean(&self) -> bool {
-        let inexcusable =
-            if self.tolerates_disconnects { self.errors - self.excusable } else { self.errors };
+        let inexcusable = match self.slos.iter().any(|verdict| verdict.is_about_errors) {
+            true => 0,
+            false if self.tolerates_disconnects => self.errors - self.excusable,
+            false => self.errors,
+        };
         inexcusable == 0 && self.violations == 0 && self.ended_by.is_none()
+    }
+
+    /// Whether the run kept to all that it had to.
+    pub fn meets_slos(&self) -> bool {
+        self.slos.iter().all(|verdict| verdict.is_met)
     }
 
     /// All orders that were answered properly, from the intended send time.

