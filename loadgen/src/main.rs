@@ -1,12 +1,17 @@
 //! `doorbuster-loadgen`: loads a server from the command line, and prints what it found.
 
 mod cli;
+mod html;
 mod live;
 
 use clap::Parser;
+use cli::{Command, Load};
 use doorbuster_loadgen::{LoadError, Progress, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::error::Error;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,45 +27,81 @@ const MISSED: u8 = 99;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    let plan = match arguments.plan() {
-        Ok(plan) => plan,
-        Err(error) => return complain(&format!("{error:#}"), MISUSE),
+    let done = match arguments.command {
+        None => load(&arguments.load),
+        Some(Command::Report { file, html }) => show(&file, html.as_deref()),
     };
-    let progress = Arc::new(Progress::default());
-    if let Err(error) = stop_on_signals(&progress) {
-        return complain(&format!("signals cannot be handled: {error}"), FAILED);
+    done.unwrap_or_else(|(what, code)| {
+        eprintln!("doorbuster-loadgen: {what}");
+        ExitCode::from(code)
+    })
+}
+
+/// What went wrong, and the exit code for it.
+type Failure = (String, u8);
+
+fn load(arguments: &Load) -> Result<ExitCode, Failure> {
+    let plan = arguments.plan().map_err(|error| (format!("{error:#}"), MISUSE))?;
+    // A file that cannot be written is better known before the load than after it.
+    for file in [&arguments.out, &arguments.html].into_iter().flatten() {
+        let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|error| (unwritable(file, &error), MISUSE))?;
     }
+    let progress = Arc::new(Progress::default());
+    stop_on_signals(&progress)
+        .map_err(|error| (format!("signals cannot be handled: {error}"), FAILED))?;
     let is_live = !arguments.quiet && !arguments.json && io::stderr().is_terminal();
     let watch = is_live.then(|| live::Line::start(Arc::clone(&progress)));
     let result = doorbuster_loadgen::run(plan, progress);
     if let Some(line) = watch {
         line.finish();
     }
-    match result {
-        Ok(report) => print(&report, arguments.json),
-        Err(error @ LoadError::Plan(_)) => complain(&error.to_string(), MISUSE),
-        Err(error) => complain(&error.to_string(), FAILED),
+    let report = result.map_err(|error| match error {
+        LoadError::Plan(_) => (error.to_string(), MISUSE),
+        _ => (error.to_string(), FAILED),
+    })?;
+    let json = || serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
+    print(&if arguments.json { json() } else { report.to_string() });
+    if let Some(file) = &arguments.out {
+        write(file, &json())?;
     }
-}
-
-fn print(report: &Report, as_json: bool) -> ExitCode {
-    let text = if as_json {
-        serde_json::to_string_pretty(report).expect("a report is plain data") + "\n"
-    } else {
-        report.to_string()
-    };
-    // A reader that has gone away (`| head`) is no failure of the load.
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::from(match (report.is_clean(), report.meets_slos()) {
+    if let Some(file) = &arguments.html {
+        write(file, &html::page(&report))?;
+    }
+    Ok(ExitCode::from(match (report.is_clean(), report.meets_slos()) {
         (true, true) => OK,
         (true, false) => MISSED,
         (false, _) => FAILED,
-    })
+    }))
 }
 
-fn complain(what: &str, code: u8) -> ExitCode {
-    eprintln!("doorbuster-loadgen: {what}");
-    ExitCode::from(code)
+/// Shows a result that was kept.
+fn show(file: &Path, html: Option<&Path>) -> Result<ExitCode, Failure> {
+    let report = read(file)?;
+    match html {
+        Some(html) => write(html, &html::page(&report))?,
+        None => print(&report.to_string()),
+    }
+    Ok(ExitCode::from(OK))
+}
+
+fn read(file: &Path) -> Result<Report, Failure> {
+    let failed = |error: &dyn Error| (format!("{}: {error}", file.display()), MISUSE);
+    let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
+    Report::read(&text).map_err(|error| failed(&error))
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(file, text).map_err(|error| (unwritable(file, &error), FAILED))
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> String {
+    format!("{} cannot be written: {error}", file.display())
+}
+
+fn print(text: &str) {
+    // A reader that has gone away (`| head`) is no failure of the load.
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// The first signal ends the run in good order, with its report; the second ends the process.

@@ -1,7 +1,7 @@
-//! The command line, and the plan that it stands for.
+//! The command line of a load, and the plan that it stands for.
 
 use anyhow::{Context, anyhow, bail};
-use clap::Parser;
+use clap::Args;
 use doorbuster_loadgen::target::HttpTarget;
 use doorbuster_loadgen::units::{parse_count, parse_number, parse_time};
 use doorbuster_loadgen::{
@@ -13,49 +13,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const EXAMPLES: &str = "\
-Examples:
-  # 200 000 buyers, as fast as 64 connections go, against a server with its data in ./data
-  doorbuster-loadgen --data ./data --product demo --buyers 200k
-
-  # 10 000 orders a second for 30 s, latency counted from the intended send time
-  doorbuster-loadgen --data ./data --product demo --rate 10k --duration 30s
-
-  # a rush: a minute of calm, a ramp of 10 s to 20 000/s, which stay for 30 s, and calm again
-  doorbuster-loadgen --data ./data --product demo --buyers 1m \\
-      --stages '1m:500,10s:500..20k,30s:20k,1m:500'
-
-  # for a pipeline: 5 s to warm up, then it must be fast, or the exit code is 99
-  doorbuster-loadgen --data ./data --rate 5k --duration 30s --warm-up 5s \\
-      --slo 'p99<10ms' --slo 'accepted.p99.9<50ms' --slo 'errors<0.1%'
-
-  # a sale of its own: 1000 units, a waitlist, winners that pay, cancel or do neither
-  doorbuster-loadgen --data ./data --product lamp --stock 1000 --waitlist-capacity 5000 \\
-      --waitlist --follow-queued --buyers 50k --pay 0.6 --cancel 0.3
-
-  # a shop of 10 000 products, a few of which nearly everybody wants
-  doorbuster-loadgen --data ./data --products 10k --zipf 1.1 --rate 5k --duration 30s
-
-  # a sale over the binary protocol, 4096 in flight
-  doorbuster-loadgen --engine 127.0.0.1:7400 --data ./data --connections 4096 --buyers 1m
-
-  # while somebody kills the server: wait for it, ask again, write down what it was told
-  doorbuster-loadgen --data ./data --rate 2k --duration 60s --tolerate-disconnects \\
-      --retries 20 --duplicates 0.1 --journal journal.jsonl
-
-Exit codes:
-  0  everything was answered, no two answers disagree, and every --slo is met
-  1  errors, violations, or an early end; with --tolerate-disconnects, what a server that was
-     killed explains does not count; with an --slo about errors, that one judges them
-  2  misuse: a command line or a target that cannot be meant
-  99 an --slo was missed, and nothing else was wrong: 1 goes before 99
-
-Numbers take k and m (10k, 1m), times take ms, s, m and h (500ms, 30s).";
-
-/// Loads a Doorbuster server: open or closed loop, over HTTP or the binary protocol.
-#[derive(Debug, Parser)]
-#[command(name = "doorbuster-loadgen", version, after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+/// What a load is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
     /// The HTTP server
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
@@ -180,7 +140,13 @@ pub(crate) struct Arguments {
     /// accepted.p99), errors, refused, accepted (numbers or %), rate
     #[arg(long, value_name = "MEASURE<BOUND", value_parser = Slo::parse)]
     slo: Vec<Slo>,
-    /// Print the report as JSON
+    /// Write the result to this file, as JSON, for `report` and `compare`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write a page with charts to this file; it needs nothing else
+    #[arg(long, value_name = "OUT.html")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
     /// No live line
@@ -188,7 +154,7 @@ pub(crate) struct Arguments {
     pub(crate) quiet: bool,
 }
 
-impl Arguments {
+impl Load {
     /// The plan that these arguments stand for; what it asks is checked when it is run.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let mut plan = Plan::new(self.target()?);
@@ -307,13 +273,9 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Arguments;
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
+    use clap::Parser;
 
     #[test]
     fn secrets_are_read() {
@@ -333,7 +295,7 @@ mod tests {
         let directory = data.path().to_str().expect("text");
         let plan = |arguments: &[&str]| {
             let all = ["doorbuster-loadgen"].iter().chain(arguments).copied();
-            Arguments::try_parse_from(all).map_err(anyhow::Error::from).and_then(|a| a.plan())
+            Arguments::try_parse_from(all).map_err(anyhow::Error::from).and_then(|a| a.load.plan())
         };
         let open = plan(&["--data", directory, "--rate", "10k", "--duration", "30s", "--pay", "1"]);
         let open = open.expect("a plan");
