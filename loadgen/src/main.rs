@@ -1,11 +1,13 @@
 //! `doorbuster-loadgen`: loads a server from the command line, and prints what it found.
 
 mod cli;
+mod compare;
 mod html;
 mod live;
 
 use clap::Parser;
 use cli::{Command, Load};
+use compare::Comparison;
 use doorbuster_loadgen::{LoadError, Progress, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => load(&arguments.load),
         Some(Command::Report { file, html }) => show(&file, html.as_deref()),
+        Some(Command::Compare { before, after, tolerance, html }) => {
+            compare([&before, &after], tolerance, html.as_deref())
+        }
     };
     done.unwrap_or_else(|(what, code)| {
         eprintln!("doorbuster-loadgen: {what}");
@@ -83,6 +88,22 @@ fn show(file: &Path, html: Option<&Path>) -> Result<ExitCode, Failure> {
         None => print(&report.to_string()),
     }
     Ok(ExitCode::from(OK))
+}
+
+/// Shows two results beside each other.
+fn compare(files: [&Path; 2], tolerance: f64, html: Option<&Path>) -> Result<ExitCode, Failure> {
+    let [before, after] = [read(files[0])?, read(files[1])?];
+    let [first, second] = files.map(|file| match file.file_name() {
+        // Of two files of one name, only where they lie tells which is which.
+        Some(name) if files[0].file_name() != files[1].file_name() => name.display().to_string(),
+        _ => file.display().to_string(),
+    });
+    let comparison = Comparison::new([(first, &before), (second, &after)], tolerance);
+    match html {
+        Some(html) => write(html, &html::comparison_page(&comparison))?,
+        None => print(&comparison.to_string()),
+    }
+    Ok(ExitCode::from(if comparison.is_worse() { MISSED } else { OK }))
 }
 
 fn read(file: &Path) -> Result<Report, Failure> {

@@ -156,6 +156,40 @@ fn what_is_no_result_is_refused() {
     run(&["report", &scene.path("missing.json")], 2);
 }
 
+#[test]
+fn what_became_worse_is_marked() {
+    let scene = Scene::new();
+    let [before, after, page] = ["before.json", "after.json", "page.html"].map(|n| scene.path(n));
+    scene.load(&["--buyers", "500", "--out", &before], 0);
+    let (text, _) = run(&["compare", &before, &before], 0);
+    assert!(text.contains("✓ nothing is worse by more than 5 %"), "{text}");
+
+    let mut result = read(&before);
+    let p90 = result["latency"]["orders"]["p90Us"].as_u64().expect("a number");
+    result["latency"]["orders"]["p90Us"] = json!(p90 * 3);
+    result["errors"] = json!(5);
+    result["threads"] = json!(2);
+    fs::write(&after, result.to_string()).expect("written");
+    let (text, _) = run(&["compare", &before, &after], 99);
+    let row = |name: &str| {
+        let found = text.lines().find(|line| line.trim_start().starts_with(name));
+        found.unwrap_or_else(|| panic!("{name} is not in {text}"))
+    };
+    assert!(row("p90").ends_with("+200.0 %   ✗ worse"), "{text}");
+    assert!(row("errors").ends_with("from none   ✗ worse"), "{text}");
+    assert!(row("p50").ends_with("0.0 %"), "{text}");
+    assert!(text.contains("! the threads differ: 1 and 2"), "{text}");
+    let (text, _) = run(&["compare", &after, &before, "--tolerance", "1%"], 0);
+    assert!(text.contains("−66.7 %   better"), "{text}");
+
+    run(&["compare", &before, &after, "--html", &page], 99);
+    let page = fs::read_to_string(&page).expect("a page");
+    assert!(page.contains("worse by more than 5 %") && page.contains("before.json"), "{page}");
+    check_balance(&page);
+    run(&["compare", &before], 2);
+    run(&["compare", &before, &after, "--tolerance", "5"], 2);
+}
+
 /// Every element that is opened is closed, in order.
 fn check_balance(page: &str) {
     let mut open: Vec<&str> = Vec::new();

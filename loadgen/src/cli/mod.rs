@@ -80,6 +80,28 @@ pub(crate) enum Command {
         #[arg(long, value_name = "OUT.html")]
         html: Option<PathBuf>,
     },
+    /// Shows two results beside each other, and whether the second is worse
+    Compare {
+        /// The result to compare with
+        #[arg(value_name = "BEFORE")]
+        before: PathBuf,
+        /// The result to judge
+        #[arg(value_name = "AFTER")]
+        after: PathBuf,
+        /// How much worse a figure may be; beyond that, the exit code is 99
+        #[arg(long, value_name = "SHARE%", default_value = "5%", value_parser = parse_percent)]
+        tolerance: f64,
+        /// Write a page to this file
+        #[arg(long, value_name = "OUT.html")]
+        html: Option<PathBuf>,
+    },
+}
+
+/// A share in percent, such as `5%`.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').and_then(|text| text.trim().parse::<f64>().ok());
+    let share = number.map(|percent| percent / 100.0).filter(|share| (0.0..=100.0).contains(share));
+    share.ok_or_else(|| "write a share in percent, such as 5%".to_owned())
 }
 
 #[cfg(test)]
@@ -100,5 +122,12 @@ mod tests {
         assert!(parse("loadgen http://127.0.0.1:1").expect("a load").command.is_none());
         assert!(parse("loadgen --rate 5 report a.json").is_err(), "both are none");
         assert!(parse("loadgen report").is_err(), "the file is missing");
+        let compare = parse("loadgen compare a.json b.json --tolerance 2.5%").expect("a command");
+        let Some(Command::Compare { tolerance, .. }) = compare.command else { panic!("another") };
+        assert!((tolerance - 0.025).abs() < 1e-12);
+        for wrong in ["5", "x%", "-1%", "NaN%"] {
+            let line = format!("loadgen compare a.json b.json --tolerance={wrong}");
+            assert!(parse(&line).is_err(), "{wrong}");
+        }
     }
 }

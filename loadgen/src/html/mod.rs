@@ -5,10 +5,13 @@
 
 mod axis;
 mod chart;
+mod compared;
 mod escape;
 mod over_time;
 mod percentiles;
 mod tables;
+
+pub(crate) use compared::page as comparison_page;
 
 use doorbuster_loadgen::{Report, units};
 use escape::Escaped;
@@ -53,6 +56,11 @@ fn document(title: &str, header: &str, main: &str) -> String {
         Escaped(title),
         env!("CARGO_PKG_VERSION"),
     )
+}
+
+/// A time at an axis, where it is round.
+fn round_time(us: f64) -> String {
+    units::time(us.round() as u64).replace(".00 ", " ").replace(".0 ", " ")
 }
 
 /// How attempts were made, in a few words.

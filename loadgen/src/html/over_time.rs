@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::chart::{BOTTOM, Chart, LEFT, Named, RIGHT, TOP};
-use doorbuster_loadgen::{Report, TimeSlice, units};
+use doorbuster_loadgen::{Latencies, Report, TimeSlice, units};
 
 /// Outcomes in the order in which they are stacked, what is sold first.
 type Outcome = (&'static str, &'static str, fn(&TimeSlice) -> u64);
@@ -15,6 +15,11 @@ const OUTCOMES: [Outcome; 7] = [
     ("refused", "refused", |slice| slice.refused),
     ("errors", "errors", |slice| slice.errors),
 ];
+
+/// Percentiles in the order in which they are drawn.
+type Percentile = (&'static str, fn(&Latencies) -> u64);
+const LINES: [Percentile; 3] =
+    [("p99", |it| it.p99_us), ("p95", |it| it.p95_us), ("p50", |it| it.p50_us)];
 
 /// The slices of a run on the axis of time.
 struct Times<'a> {
@@ -141,18 +146,14 @@ pub(super) fn latency(report: &Report) -> Option<String> {
     let y = Axis::fitting(low as f64, high as f64, [BOTTOM, TOP]);
     let mut chart = Chart::new(
         (&times.axis, &times.names, "since the start"),
-        (&y, &|us| units::time(us.round() as u64), "latency"),
+        (&y, &super::round_time, "latency"),
     );
     shade_warm_up(&mut chart, report, &times);
-    let lines: [(&str, fn(&TimeSlice) -> u64); 3] = [
-        ("p99", |slice| slice.latency.p99_us),
-        ("p95", |slice| slice.latency.p95_us),
-        ("p50", |slice| slice.latency.p50_us),
-    ];
-    for (name, of) in lines {
+    for (name, of) in LINES {
         let point = |slice: &TimeSlice| {
             let [begins, ends] = times.places(slice);
-            measured(&slice).then(|| (f64::midpoint(begins, ends), y.place(of(slice) as f64)))
+            measured(&slice)
+                .then(|| (f64::midpoint(begins, ends), y.place(of(&slice.latency) as f64)))
         };
         chart.line(name, name, &times.slices.iter().map(point).collect::<Vec<_>>());
     }

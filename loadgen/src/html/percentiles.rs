@@ -40,10 +40,8 @@ pub(super) fn chart(report: &Report) -> Option<String> {
         .filter(|(_, rare)| *rare <= rarest * 1.001)
         .map(|(share, rare)| (rare, units::share(share)))
         .collect();
-    let mut chart = Chart::new(
-        (&x, &names, "of all requests"),
-        (&y, &|us| units::time(us.round() as u64), "latency is at most"),
-    );
+    let mut chart =
+        Chart::new((&x, &names, "of all requests"), (&y, &super::round_time, "latency is at most"));
     let place =
         |point: &Percentile| (x.place(rarity(point.share, rarest)), y.place(point.us as f64));
     for (class, legend, points) in &curves {

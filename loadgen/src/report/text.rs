@@ -77,8 +77,7 @@ impl Report {
                 0 => String::new(),
                 _ => format!(", errors: {}", codes(&warm_up.failures)),
             };
-            let note =
-                format!("attempts in {} s that count below nowhere{errors}", warm_up.seconds);
+            let note = format!("attempts in {} s, counted nowhere below{errors}", warm_up.seconds);
             line("warm-up", warm_up.attempts, note)?;
         }
         line("attempts", self.attempts, String::new())?;
