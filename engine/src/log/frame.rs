@@ -80,7 +80,7 @@ pub struct Header {
 
 /// What stands where a frame could begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// A header with a good checksum.
     Header(Header),
     /// A good checksum over a version that is not known here.
@@ -93,7 +93,7 @@ pub(crate) enum Parsed {
 
 impl Header {
     /// Reads a header off the front of a block.
-    pub(crate) fn parse(block: &[u8]) -> Parsed {
+    pub fn parse(block: &[u8]) -> Parsed {
         let Some(bytes) = block.first_chunk::<HEADER_BYTES>() else { return Parsed::Nothing };
         Self::read(bytes).unwrap_or(Parsed::Nothing)
     }
@@ -169,7 +169,7 @@ impl Header {
         Ok(())
     }
     /// Whether `rest`, everything of the frame after the header, is what was written.
-    pub(crate) fn matches_body(&self, rest: &[u8]) -> bool {
+    pub fn matches_body(&self, rest: &[u8]) -> bool {
         rest.len() as u64 == self.frame_bytes() - HEADER_BYTES as u64
             && crc32c(rest) == self.body_checksum
     }
@@ -177,7 +177,7 @@ impl Header {
 
 /// Fills `frame`, which has the length of the whole frame, and returns the header's checksum.
 /// With `count` 0 and no events it is a seal.
-pub(crate) fn encode(
+pub fn encode(
     frame: &mut [u8],
     identity: &LogIdentity,
     first: Sequence,
