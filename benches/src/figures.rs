@@ -1,5 +1,6 @@
-//! Medians, spread and goals, as a table for a person and as JSON.
+//! Medians, spread and goals of one measurement, as a table for a person and as JSON.
 
+use crate::goals::Goal;
 use serde::Serialize;
 use std::fmt;
 
@@ -12,7 +13,10 @@ pub(crate) struct Figures {
     /// How: who used which core, what was compared with what.
     notes: Vec<String>,
     rows: Vec<Row>,
-    goals: Vec<Goal>,
+    /// The goals of speed that it says something about.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Other promises.
+    promises: Vec<Promise>,
 }
 
 /// One figure, measured several times.
@@ -30,9 +34,26 @@ struct Row {
 /// What was promised, and what came out.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Goal {
+struct Promise {
     what: String,
     is_met: bool,
+}
+
+/// One of the goals of speed, and what came out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Verdict {
+    pub(crate) goal: Goal,
+    /// What was measured, where the goal is about its ratio to a peer.
+    pub(crate) figure: Option<f64>,
+    /// Of the figure.
+    pub(crate) unit: &'static str,
+    /// What the goal is about, round by round; none when it could not be measured.
+    pub(crate) samples: Vec<f64>,
+    pub(crate) median: Option<f64>,
+    pub(crate) is_met: bool,
+    /// Why it could not be measured.
+    pub(crate) why_not: Option<String>,
 }
 
 /// The middle of some values; the mean of the two in the middle when their number is even.
@@ -48,7 +69,13 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
 
 impl Figures {
     pub(crate) fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), notes: Vec::new(), rows: Vec::new(), goals: Vec::new() }
+        Self {
+            title: title.into(),
+            notes: Vec::new(),
+            rows: Vec::new(),
+            verdicts: Vec::new(),
+            promises: Vec::new(),
+        }
     }
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
@@ -66,13 +93,51 @@ impl Figures {
         });
     }
 
-    pub(crate) fn goal(&mut self, is_met: bool, what: impl Into<String>) {
-        self.goals.push(Goal { what: what.into(), is_met });
+    /// Compares the median of `samples` with a goal that is about them.
+    pub(crate) fn judge(&mut self, goal: &Goal, samples: &[f64]) {
+        self.judge_with(goal, samples, None);
     }
 
-    pub(crate) fn all_goals_are_met(&self) -> bool {
-        self.goals.iter().all(|goal| goal.is_met)
+    /// The same for a ratio: `figure` is what was measured, in its unit.
+    pub(crate) fn judge_with(
+        &mut self,
+        goal: &Goal,
+        samples: &[f64],
+        figure: Option<(&[f64], &'static str)>,
+    ) {
+        let found = if samples.is_empty() { f64::NAN } else { median(samples) };
+        self.verdicts.push(Verdict {
+            goal: *goal,
+            figure: figure.map(|(samples, _)| median(samples)),
+            unit: figure.map_or("", |(_, unit)| unit),
+            samples: samples.to_vec(),
+            median: found.is_finite().then_some(found),
+            is_met: goal.bound.is_met_by(found),
+            why_not: None,
+        });
     }
+
+    /// A goal whose peer is not to be had here.
+    pub(crate) fn not_measured(&mut self, goal: &Goal, why: impl Into<String>) {
+        self.judge(goal, &[]);
+        if let Some(verdict) = self.verdicts.last_mut() {
+            verdict.why_not = Some(why.into());
+        }
+    }
+
+    /// Something else that is promised.
+    pub(crate) fn promise(&mut self, is_met: bool, what: impl Into<String>) {
+        self.promises.push(Promise { what: what.into(), is_met });
+    }
+
+    pub(crate) fn keeps_all_promises(&self) -> bool {
+        self.promises.iter().all(|promise| promise.is_met)
+    }
+}
+
+/// One side to the other, round by round.
+pub(crate) fn ratios(side: &[f64], other: &[f64]) -> Vec<f64> {
+    side.iter().zip(other).map(|(side, other)| side / other).collect()
 }
 
 /// A figure with as many digits as matter, in groups of three.
@@ -113,11 +178,11 @@ impl fmt::Display for Figures {
             let [median, min, max] = [row.median, row.min, row.max].map(figure);
             writeln!(f, "  {:width$}  {median:>14}  {min:>14}  {max:>14}  {}", row.what, row.unit)?;
         }
-        if !self.goals.is_empty() {
+        if !self.promises.is_empty() {
             writeln!(f)?;
         }
-        for goal in &self.goals {
-            writeln!(f, "  {} {}", if goal.is_met { "✓" } else { "✗" }, goal.what)?;
+        for promise in &self.promises {
+            writeln!(f, "  {} {}", if promise.is_met { "✓" } else { "✗" }, promise.what)?;
         }
         Ok(())
     }
@@ -126,6 +191,7 @@ impl fmt::Display for Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::goals;
 
     #[test]
     fn medians() {
@@ -160,14 +226,25 @@ mod tests {
         let mut figures = Figures::new("Widgets");
         figures.note("on core 0");
         figures.row("made", "/s", &[3_000.0, 1_000.0, 2_000.0]);
-        figures.goal(true, "at least 1 000/s");
-        figures.goal(false, "at least 9 000/s");
+        figures.promise(true, "at least 1 000/s");
+        figures.promise(false, "at least 9 000/s");
         let text = figures.to_string();
         assert!(
             text.contains("made           2 000           1 000           3 000  /s"),
             "{text}"
         );
         assert!(text.contains("✓ at least 1 000/s") && text.contains("✗ at least 9 000/s"));
-        assert!(!figures.all_goals_are_met());
+        assert!(!figures.keeps_all_promises());
+    }
+
+    #[test]
+    fn goals_are_judged_by_the_median() {
+        let mut figures = Figures::new("Widgets");
+        figures.judge(&goals::TWO_CORES_TO_ONE, &[1.0, 1.9, 1.8]);
+        figures.judge(&goals::TWO_CORES_TO_ONE, &[1.0, 1.9, 1.7]);
+        figures.not_measured(&goals::DURABLE_TO_TIGERBEETLE, "it is not here");
+        let met: Vec<bool> = figures.verdicts.iter().map(|verdict| verdict.is_met).collect();
+        assert_eq!(met, [true, false, false]);
+        assert_eq!(figures.verdicts[2].median, None);
     }
 }

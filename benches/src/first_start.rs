@@ -1,8 +1,8 @@
 //! A first start: from the launch on a new directory until it takes orders, and the disk it takes.
 
-use crate::Options;
 use crate::figures::{Figures, median};
 use crate::machine;
+use crate::options::Options;
 use crate::server::Server;
 use std::time::Instant;
 
@@ -28,11 +28,11 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     figures.row("launch to GET /ready = 200", "s", &ready);
     figures.row("disk taken when ready", "MiB", &disk);
     let (seconds, mib) = (median(&ready), median(&disk));
-    figures.goal(
+    figures.promise(
         seconds < READY_GOAL_SECONDS,
         format!("ready after {seconds:.2} s; the goal is {READY_GOAL_SECONDS} s"),
     );
-    figures.goal(
+    figures.promise(
         mib < DISK_GOAL_MIB,
         format!("{mib:.1} MiB of disk; the goal is below {DISK_GOAL_MIB} MiB"),
     );

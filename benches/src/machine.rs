@@ -3,11 +3,11 @@
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// CPUs that this process may use.
-fn cpus() -> Vec<usize> {
+pub(crate) fn cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else { return vec![0] };
     (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
@@ -45,6 +45,19 @@ pub(crate) fn sit_on(cpu: usize) {
     let _ = sched_setaffinity(None, &set);
 }
 
+/// Keeps a process and its children, with all their threads, on one CPU from now on.
+pub(crate) fn seat(process: u32, cpu: usize) {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let all = children.split_whitespace().filter_map(|child| child.parse().ok()).chain([process]);
+    for process in all {
+        let _ = Command::new("taskset")
+            .args(["--all-tasks", "--cpu-list", "--pid", &cpu.to_string(), &process.to_string()])
+            .stdout(std::process::Stdio::null())
+            .status();
+    }
+}
+
 /// A command whose process, and all its threads, stay on one CPU.
 pub(crate) fn command_on(cpu: usize, program: &Path) -> Command {
     let mut command = Command::new("taskset");
@@ -55,6 +68,22 @@ pub(crate) fn command_on(cpu: usize, program: &Path) -> Command {
 /// CPU time of a process so far, user and system, in seconds.
 pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
     cpu_times(process).map(|[own, _]| own)
+}
+
+/// CPU time of the calling thread so far, in seconds.
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// CPU time of this process so far, in seconds.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    cpu_seconds(std::process::id()).unwrap_or(0.0)
+}
+
+/// CPU time of the children of this process that have ended, in seconds.
+pub(crate) fn ended_children_cpu_seconds() -> f64 {
+    cpu_times(std::process::id()).map_or(0.0, |[_, ended]| ended)
 }
 
 /// CPU time of a process and its children so far, those that have ended included, in seconds.
@@ -103,6 +132,31 @@ pub(crate) fn disk_bytes(path: &Path) -> u64 {
     own + entries.flatten().map(|entry| disk_bytes(&entry.path())).sum::<u64>()
 }
 
+/// Lets the kernel forget what it holds of every file below a path, once that is written out, so
+/// that the next read is one of the device.
+pub(crate) fn forget_files(path: &Path) -> anyhow::Result<()> {
+    for file in files(path)? {
+        let file = fs::File::open(file)?;
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
+/// Every file below a path, in the order of their names.
+pub(crate) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut entries = fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::path);
+    for entry in entries {
+        match entry.file_type()?.is_dir() {
+            true => found.extend(files(&entry.path())?),
+            false => found.push(entry.path()),
+        }
+    }
+    Ok(found)
+}
+
 /// Asks a process to end in good order.
 pub(crate) fn terminate(process: u32) {
     if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
@@ -117,4 +171,10 @@ pub(crate) fn describe() -> String {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown CPU", |(_, model)| model);
     format!("{} × {model}, Linux {}", cpus().len(), kernel.release().to_string_lossy())
+}
+
+/// Processes that ran or waited for a CPU or a disk in the last minute, on average.
+pub(crate) fn load() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(f64::NAN)
 }

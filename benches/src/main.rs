@@ -5,54 +5,89 @@
 //! measured in one run, interleaved, on the same cores, several times; the tables show medians and
 //! spread, and say who used which core.
 //!
-//! | module | what it measures |
+//! | module | what it measures | goal |
+//! |---|---|---|
+//! | `decisions` | `decide` and `apply` in process, next to the bare hash-map work | P1 |
+//! | `durable` | durable orders over the binary protocol, next to Redis | P2 |
+//! | `durability` | the same without sync: an engine in this process on a disk that skips it | P3 |
+//! | `commit_wait` | the wait of one client for the disk, next to a bare write + fdatasync | P4 |
+//! | `hyper` | HTTP orders and refusals, next to a bare hyper | P5 |
+//! | `http` | durable HTTP orders in an open loop, generator and server on the same cores | P6 |
+//! | `projector` | rows into Postgres shards, next to a bare COPY | P7 |
+//! | `lag` | how far Postgres is behind a sale; what that and snapshots cost its orders | P7, P11 |
+//! | `recovery` | an engine that reads its log, next to the read of its files | P8 |
+//! | `memory` | bytes of an idle connection and of a live order | P9 |
+//! | `hot_product` | one product, next to 10 000 on the same partition | P10 |
+//! | `cores` | two cores, next to one, load made in the engine's own threads | P12 |
+//! | `curve` | orders and refusals from 1 to 4 096 in flight, both protocols | |
+//! | `generator` · `hot_row` | what the generator costs itself; one hot row of Postgres | |
+//! | `first_start` | from launch on a new directory to ready, and the disk that it takes | |
+//! | `overload` · `connections` · `soak` | long ones, by name only | |
+//!
+//! | module | what it is |
 //! |---|---|
-//! | `decisions` | `decide` and `apply` in process, nothing else |
-//! | `durable` | durable orders over the binary protocol, next to Redis in the same rounds |
-//! | `http` | durable HTTP orders in an open loop, generator and server on the same cores |
-//! | `projector` | rows into Postgres shards, next to a bare COPY in the same rounds |
-//! | `lag` | how far Postgres is behind a sale, and what that costs its orders |
-//! | `overload` | ten times what a server can do, from a crowd that retries |
-//! | `first_start` | from launch on a new directory to ready, and the disk that it takes |
-//! | `pipeline` · `server` · `redis` | the binary client; a child `doorbuster`; a child Redis |
+//! | `goals` · `figures` · `table` · `results` | goals; one measurement; the verdicts; JSON |
+//! | `options` · `machine` | what may be told; the machine and its cores |
+//! | `pipeline` · `wrk` | the clients: binary protocol, HTTP |
+//! | `server` · `redis` · `bare_hyper` | children: a `doorbuster`, a Redis, a hyper |
+//! | `in_process` · `pipe` · `unsynced` | an engine in this process; its sockets; its disk |
 //! | `shards` · `backlog` · `bare` | Postgres clusters; a log that waits to be drained; the COPY |
-//! | `figures` · `machine` | medians, spread, goals, tables; the machine and its cores |
 
 mod backlog;
 mod bare;
+mod bare_hyper;
+mod commit_wait;
+mod connections;
+mod cores;
+mod curve;
 mod decisions;
+mod durability;
 mod durable;
 mod figures;
 mod first_start;
+mod generator;
+mod goals;
+mod hot_product;
+mod hot_row;
 mod http;
+mod hyper;
+mod in_process;
 mod lag;
 mod machine;
+mod memory;
+mod options;
 mod overload;
+mod pipe;
 mod pipeline;
 mod projector;
+mod recovery;
 mod redis;
+mod results;
 mod server;
 mod shards;
+mod soak;
+mod table;
+mod unsynced;
+mod wrk;
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use figures::Figures;
-use std::io::Write;
-use std::path::PathBuf;
+use options::Options;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what Doorbuster promises, and prints a table for each.
+/// Measures what Doorbuster promises, and prints one table of the goals.
 #[derive(Debug, Parser)]
 #[command(
     name = "doorbuster-bench",
     version,
     after_help = "\
 Examples:
-  scripts/bench                            everything, a quarter of an hour
-  scripts/bench decisions                  one of them
+  scripts/bench                            everything but the long ones, under half an hour
+  scripts/bench p5                         one of them, by the number of its goal
+  scripts/bench hyper                      or by its name
   scripts/bench durable --rounds 9 --json  for programs
 
 Exit codes: 0 it ran; 1 it could not run, or with --strict a goal was missed; 2 misuse."
@@ -66,87 +101,89 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 enum What {
-    /// Decisions per second of one core, in process
+    /// Decisions per second of one core, in process, next to bare hash maps
+    #[command(visible_alias = "p1")]
     Decisions,
-    /// Durable orders over the binary protocol, next to Redis in the same run
+    /// Durable orders over the binary protocol, next to Redis
+    #[command(visible_alias = "p2")]
     Durable,
+    /// What the sync costs: the same engine on a disk that skips it
+    #[command(visible_alias = "p3")]
+    Durability,
+    /// The wait of one client for the disk, next to a bare write and fdatasync
+    #[command(visible_alias = "p4")]
+    CommitWait,
+    /// HTTP orders and sold-out refusals, next to a bare hyper
+    #[command(visible_alias = "p5")]
+    Hyper,
     /// Durable HTTP orders, open loop, generator and server on the same cores
+    #[command(visible_alias = "p6")]
     Http,
-    /// Rows per second into Postgres shards, next to a bare COPY in the same run
+    /// The projector and its lag, one after the other
+    P7,
+    /// Rows per second into Postgres shards, next to a bare COPY
     Projector,
-    /// How far Postgres is behind a sale, and the orders' latency with and without it
+    /// How far Postgres is behind a sale, and what it and snapshots cost the orders
+    #[command(visible_alias = "p11")]
     Lag,
+    /// An engine that reads its log, next to the read of its files
+    #[command(visible_alias = "p8")]
+    Recovery,
+    /// Bytes of an idle connection and of a live order
+    #[command(visible_alias = "p9")]
+    Memory,
+    /// One hot product, next to 10 000 products on the same partition
+    #[command(visible_alias = "p10")]
+    HotProduct,
+    /// Two cores, next to one
+    #[command(visible_alias = "p12")]
+    Cores,
+    /// Orders and refusals from 1 to 4 096 in flight, over both protocols
+    Curve,
+    /// What the load generator costs itself
+    Generator,
+    /// One hot row of Postgres, for comparison
+    HotRow,
     /// Time and disk of a first start
     FirstStart,
+    /// All of the above
+    All,
     /// Ten times the capacity, from a crowd that retries. Ends with exit code 1 when a bar is
     /// missed
     Overload(overload::Settings),
-    /// All of them but the overload
-    All,
+    /// Idle connections by the ten thousand beside a sale
+    Connections(connections::Settings),
+    /// Minutes at a part of the capacity: memory, latency and the log's size over time
+    Soak(soak::Settings),
+    /// The peer of `hyper`, as a process of its own
+    #[command(hide = true)]
+    BareHyper,
+    /// Holds connections for `connections`, as a process of its own
+    #[command(hide = true)]
+    Hold(connections::Hold),
 }
 
-/// What every measurement may be told.
-#[derive(Clone, Debug, Args)]
-struct Options {
-    /// Rounds; the median counts
-    #[arg(long, global = true, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rounds: u32,
-    /// Seconds of one round (http: of its only one; not of projector, which drains --orders).
-    /// Default: each measurement's own
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    seconds: Option<u32>,
-    /// Orders per second of the open loop
-    #[arg(long, global = true, value_name = "N", default_value_t = 10_000)]
-    rate: u32,
-    /// Buyers of the decisions
-    #[arg(long, global = true, value_name = "N", default_value_t = 1_000_000)]
-    buyers: u32,
-    /// Orders that the projector drains in a round into four shards
-    #[arg(long, global = true, value_name = "N", default_value_t = 400_000,
-          value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-    orders: u64,
-    /// Requests in flight over the binary protocol
-    #[arg(long, global = true, value_name = "N", default_value_t = 4_096,
-          value_parser = clap::value_parser!(u32).range(4..=65_536))]
-    in_flight: u32,
-    /// Where data directories are made, on the disk to be measured
-    #[arg(long, global = true, value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// The `doorbuster` to measure. Default: the one beside this program
-    #[arg(long, global = true, value_name = "FILE")]
-    doorbuster: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
-    /// End with exit code 1 when a goal was missed
-    #[arg(long, global = true)]
-    strict: bool,
-}
+type Measurement = fn(&Options) -> anyhow::Result<Figures>;
 
-impl Options {
-    /// A directory of its own, gone when it is dropped.
-    fn scratch(&self) -> anyhow::Result<tempfile::TempDir> {
-        let made = match &self.directory {
-            Some(directory) => tempfile::tempdir_in(directory),
-            None => tempfile::tempdir(),
-        };
-        made.context("a directory for the measurement could not be made (--directory DIR)")
-    }
-
-    fn program(&self) -> anyhow::Result<PathBuf> {
-        let program = match &self.doorbuster {
-            Some(program) => program.clone(),
-            None => std::env::current_exe()?.with_file_name("doorbuster"),
-        };
-        anyhow::ensure!(
-            program.is_file(),
-            "{} is not there; build it with `cargo build --release`, or use scripts/bench",
-            program.display()
-        );
-        Ok(program)
-    }
-}
+/// All that are run when nothing is named, with the name of their file of results.
+const ALL: [(What, &str, Measurement); 16] = [
+    (What::Decisions, "decisions", decisions::measure),
+    (What::Durable, "durable", durable::measure),
+    (What::Durability, "durability", durability::measure),
+    (What::CommitWait, "commit-wait", commit_wait::measure),
+    (What::Hyper, "hyper", hyper::measure),
+    (What::Http, "http", http::measure),
+    (What::Projector, "projector", projector::measure),
+    (What::Lag, "lag", lag::measure),
+    (What::Recovery, "recovery", recovery::measure),
+    (What::Memory, "memory", memory::measure),
+    (What::HotProduct, "hot-product", hot_product::measure),
+    (What::Cores, "cores", cores::measure),
+    (What::Curve, "curve", curve::measure),
+    (What::Generator, "generator", generator::measure),
+    (What::HotRow, "hot-row", hot_row::measure),
+    (What::FirstStart, "first-start", first_start::measure),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -163,40 +200,42 @@ fn main() -> ExitCode {
     }
 }
 
-type Measurement = fn(&Options) -> anyhow::Result<Figures>;
-
 /// Runs what was asked for and prints it. Says whether every goal was met.
 fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
-    if let What::Overload(settings) = what {
-        return overload::run(settings, options);
-    }
-    let all: [(What, Measurement); 6] = [
-        (What::Decisions, decisions::measure),
-        (What::Durable, durable::measure),
-        (What::Http, http::measure),
-        (What::Projector, projector::measure),
-        (What::Lag, lag::measure),
-        (What::FirstStart, first_start::measure),
-    ];
-    let mut results = Vec::new();
-    for (name, measurement) in all {
-        if what == What::All || what == name {
-            let figures = measurement(options)?;
-            if !options.json {
-                let mut out = std::io::stdout().lock();
-                writeln!(out, "{figures}")?;
-            }
-            results.push(figures);
+    let load_before = machine::load();
+    match what {
+        What::Overload(settings) => return overload::run(settings, options),
+        What::BareHyper => return bare_hyper::serve().map(|()| true),
+        What::Hold(settings) => return connections::hold(settings).map(|()| true),
+        What::Connections(settings) => {
+            let found = connections::measure(settings, options)?;
+            results::show(&found, options)?;
+            return results::publish("connections", &[found], options, load_before);
         }
+        What::Soak(settings) => {
+            let found = soak::measure(settings, options)?;
+            results::show(&found, options)?;
+            return results::publish("soak", &[found], options, load_before);
+        }
+        _ => {}
     }
-    let is_met = results.iter().all(Figures::all_goals_are_met);
-    if options.json {
-        let report = serde_json::json!({
-            "machine": machine::describe(),
-            "measurements": results,
-            "goalsMet": is_met,
-        });
-        println!("{report:#}");
+    let mut found = Vec::new();
+    let mut name = if what == What::P7 { "p7" } else { "all" };
+    for (one, its_name, measurement) in ALL {
+        let is_asked_for = match what {
+            What::All => true,
+            What::P7 => matches!(one, What::Projector | What::Lag),
+            what => what == one,
+        };
+        if !is_asked_for {
+            continue;
+        }
+        if what == one {
+            name = its_name;
+        }
+        let figures = measurement(options)?;
+        results::show(&figures, options)?;
+        found.push(figures);
     }
-    Ok(is_met)
+    results::publish(name, &found, options, load_before)
 }

@@ -17,10 +17,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections; each has a thread of its own, all on one CPU.
+/// Connections, when there are as many requests; each has a thread of its own, all on one CPU.
 const CONNECTIONS: u32 = 4;
 /// Answers that may overtake each other by this much, in multiples of a connection's share.
 const OVERTAKING_MAX: usize = 64;
+/// Definitions in flight.
+const DEFINED_AT_ONCE: usize = 1_000;
 /// A server that says nothing for so long has failed.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
@@ -36,24 +38,48 @@ pub(crate) struct Load<'a> {
     pub(crate) time: Duration,
     /// The CPU of the client.
     pub(crate) cpu: usize,
+    /// What every answer has to be.
+    pub(crate) wanted: Wanted,
+}
+
+/// The answer that every order has to get; another one fails the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Placed,
+    SoldOut,
+}
+
+impl Wanted {
+    pub(crate) fn check(self, outcome: &Outcome) -> anyhow::Result<()> {
+        match (self, outcome) {
+            (Self::Placed, Outcome::Placed(_)) | (Self::SoldOut, Outcome::SoldOut) => Ok(()),
+            _ => bail!("{self:?} was wanted, and the answer is {outcome:?}"),
+        }
+    }
 }
 
 /// What came back.
 pub(crate) struct Flow {
     /// Orders answered in the measured time.
     pub(crate) orders: u64,
+    /// Orders answered at any time.
+    pub(crate) answered: u64,
     /// From the send of a request to its answer, in microseconds.
     pub(crate) latency_us: Histogram<u64>,
+    /// CPU time of the client for each order, in microseconds.
+    pub(crate) client_cpu_us: f64,
 }
 
-struct Connection {
+/// One connection to an engine.
+pub(crate) struct Connection {
     stream: TcpStream,
     session: ClientSession,
     partitions: PartitionCount,
 }
 
 impl Connection {
-    fn open(address: SocketAddr, key: &PreSharedKey) -> anyhow::Result<Self> {
+    /// Connects, and is through with the handshake: the engine serves.
+    pub(crate) fn open(address: SocketAddr, key: &PreSharedKey) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_MAX))?;
@@ -75,30 +101,37 @@ impl Connection {
         Ok(Self { stream, session, partitions })
     }
 
-    /// One request and its answer.
-    fn ask(&mut self, product: ProductId, command: Command) -> anyhow::Result<Outcome> {
-        let request = Request {
-            partition: self.partitions.partition_of(product),
-            deadline: Timestamp::NONE,
-            ask: Ask::Command(command),
-        };
-        self.session.request(&request);
+    /// Sends commands about products all at once, and checks each answer.
+    fn ask_all(
+        &mut self,
+        commands: &[(ProductId, Command)],
+        check: impl Fn(&Outcome) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for (product, command) in commands {
+            self.session.request(&Request {
+                partition: self.partitions.partition_of(*product),
+                deadline: Timestamp::NONE,
+                ask: Ask::Command(*command),
+            });
+        }
         write(&mut self.stream, &mut self.session)?;
-        let mut bytes = [0; 4 << 10];
-        loop {
+        let mut bytes = vec![0; 64 << 10];
+        let mut missing = commands.len();
+        while missing > 0 {
             let count = self.stream.read(&mut bytes)?;
             if count == 0 {
                 bail!("the engine closed the connection");
             }
             self.session.receive(&bytes[..count]);
             while let Some(message) = self.session.poll()? {
-                if let ServerMessage::Replies(mut replies) = message
-                    && let Some(reply) = replies.next()
-                {
-                    return Ok(reply?.outcome);
+                let ServerMessage::Replies(replies) = message else { continue };
+                for reply in replies {
+                    check(&reply?.outcome)?;
+                    missing -= 1;
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -115,37 +148,62 @@ pub(crate) fn define(
     key: &PreSharedKey,
     products: &[ProductId],
 ) -> anyhow::Result<()> {
+    define_with(address, key, products, limits::STOCK_MAX)
+}
+
+/// Puts `stock` units of each product on sale.
+pub(crate) fn define_with(
+    address: SocketAddr,
+    key: &PreSharedKey,
+    products: &[ProductId],
+    stock: u32,
+) -> anyhow::Result<()> {
     let mut connection = Connection::open(address, key)?;
-    for product in products {
-        let define = Define {
-            price: Some(1_999),
-            stock: Some(limits::STOCK_MAX),
-            limit_per_buyer: Some(1),
-            hold_seconds: Some(3_600),
-            ..Define::new(*product)
-        };
-        match connection.ask(*product, Command::Define(define))? {
-            Outcome::Product(_) => {}
+    for products in products.chunks(DEFINED_AT_ONCE) {
+        let commands = products.iter().map(|product| (*product, definition(*product, stock)));
+        let commands: Vec<_> = commands.collect();
+        connection.ask_all(&commands, |outcome| match outcome {
+            Outcome::Product(_) => Ok(()),
             other => bail!("the product was not defined: {other:?}"),
-        }
+        })?;
     }
     Ok(())
 }
 
+/// A product of which each buyer may have one, and whose holds outlast any run.
+pub(crate) fn definition(product: ProductId, stock: u32) -> Command {
+    Command::Define(Define {
+        price: Some(1_999),
+        stock: Some(stock),
+        limit_per_buyer: Some(1),
+        hold_seconds: Some(3_600),
+        ..Define::new(product)
+    })
+}
+
+/// Products with names of their own.
+pub(crate) fn products(count: usize) -> anyhow::Result<Vec<ProductId>> {
+    let named = (0..count).map(|number| ProductId::parse(&format!("bench-{number}")));
+    Ok(named.collect::<Result<_, _>>()?)
+}
+
 /// Runs the load, and counts what is answered after the warm-up.
 pub(crate) fn run(load: Load<'_>) -> anyhow::Result<Flow> {
-    let share = load.in_flight.div_ceil(CONNECTIONS);
+    let connections = CONNECTIONS.min(load.in_flight);
+    let share = load.in_flight.div_ceil(connections);
     let start = Instant::now();
     let flows = thread::scope(|scope| {
         let running: Vec<_> =
-            (0..CONNECTIONS).map(|_| scope.spawn(move || pump(load, share, start))).collect();
+            (0..connections).map(|_| scope.spawn(move || pump(load, share, start))).collect();
         let joined = running.into_iter().map(|one| one.join().expect("a client does not panic"));
         joined.collect::<anyhow::Result<Vec<Flow>>>()
     })?;
-    let mut all = Flow { orders: 0, latency_us: histogram() };
+    let mut all = Flow { orders: 0, answered: 0, latency_us: histogram(), client_cpu_us: 0.0 };
     for flow in flows {
         all.orders += flow.orders;
+        all.answered += flow.answered;
         all.latency_us.add(&flow.latency_us)?;
+        all.client_cpu_us += flow.client_cpu_us / f64::from(connections);
     }
     Ok(all)
 }
@@ -160,7 +218,8 @@ fn pump(load: Load<'_>, share: u32, start: Instant) -> anyhow::Result<Flow> {
     let mut connection = Connection::open(load.address, load.key)?;
     let mut random = fastrand::Rng::new();
     let (begin, end) = (start + load.warm_up, start + load.warm_up + load.time);
-    let mut flow = Flow { orders: 0, latency_us: histogram() };
+    let mut flow = Flow { orders: 0, answered: 0, latency_us: histogram(), client_cpu_us: 0.0 };
+    let cpu_before = machine::thread_cpu_seconds();
     // Correlation ids are dense, so a ring says when each request was sent.
     let mut sent_us = vec![0u64; (share as usize * OVERTAKING_MAX).next_power_of_two()];
     let mut wanted = share;
@@ -182,6 +241,8 @@ fn pump(load: Load<'_>, share: u32, start: Instant) -> anyhow::Result<Flow> {
             in_flight += wanted;
             write(&mut connection.stream, &mut connection.session)?;
         } else if in_flight == 0 {
+            let cpu = machine::thread_cpu_seconds() - cpu_before;
+            flow.client_cpu_us = cpu * 1e6 / (flow.answered as f64).max(1.0);
             return Ok(flow);
         }
         wanted = 0;
@@ -197,9 +258,7 @@ fn pump(load: Load<'_>, share: u32, start: Instant) -> anyhow::Result<Flow> {
             let ServerMessage::Replies(replies) = message else { continue };
             for reply in replies {
                 let reply = reply?;
-                if !matches!(reply.outcome, Outcome::Placed(_)) {
-                    bail!("an order was not taken: {:?}", reply.outcome);
-                }
+                load.wanted.check(&reply.outcome)?;
                 wanted += 1;
                 if counts {
                     let at = reply.correlation as usize & (sent_us.len() - 1);
@@ -209,11 +268,12 @@ fn pump(load: Load<'_>, share: u32, start: Instant) -> anyhow::Result<Flow> {
             }
         }
         in_flight -= wanted;
+        flow.answered += u64::from(wanted);
     }
 }
 
 /// An order of a buyer that never came before, under a key of its own.
-fn order(
+pub(crate) fn order(
     products: &[ProductId],
     partitions: PartitionCount,
     random: &mut fastrand::Rng,

@@ -1,16 +1,15 @@
 //! The projector into Postgres shards, next to a bare binary COPY of the same rows into the same
 //! tables: same clusters, same number of connections, same orders a transaction, in turns.
 
-use crate::Options;
 use crate::backlog::{Backlog, Buyers, Drain};
 use crate::bare::{self, Rows};
-use crate::figures::{Figures, figure, median};
+use crate::figures::{Figures, figure, ratios};
+use crate::goals;
 use crate::machine;
+use crate::options::Options;
 use crate::shards::{Shards, count_rows};
 use std::path::Path;
 
-/// The share of the bare COPY's rate that is promised.
-const RATIO_GOAL: f64 = 0.6;
 /// The memory that is promised, whatever the backlog.
 const MEMORY_GOAL_MIB: f64 = 256.0;
 const SHARDS: usize = 4;
@@ -148,19 +147,14 @@ fn compare(
     ));
     copies.write(&format!("{name}, bare"), figures);
     drains.write(&format!("{name}, projector"), figures);
-    let ratios: Vec<f64> = (drains.rows_per_second.iter().zip(&copies.rows_per_second))
-        .map(|(projector, bare)| projector / bare)
-        .collect();
-    figures.row(format!("{name}: projector to bare"), "×", &ratios);
+    let ratio = ratios(&drains.rows_per_second, &copies.rows_per_second);
+    figures.row(format!("{name}: projector to bare"), "×", &ratio);
     if setting.has_goal {
-        let ratio = median(&ratios);
-        figures.goal(
-            ratio >= RATIO_GOAL,
-            format!("{name}: {ratio:.2} × the bare COPY; the goal is {RATIO_GOAL} ×"),
-        );
+        let rows = Some((drains.rows_per_second.as_slice(), "rows/s"));
+        figures.judge_with(&goals::PROJECTOR_TO_COPY, &ratio, rows);
     }
     let peak = drains.peak_mib.iter().copied().fold(0.0, f64::max);
-    figures.goal(
+    figures.promise(
         peak < MEMORY_GOAL_MIB,
         format!("{name}: {peak:.0} MiB at the most; the goal is below {MEMORY_GOAL_MIB} MiB"),
     );

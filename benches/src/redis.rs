@@ -93,7 +93,7 @@ impl Redis {
     pub(crate) fn best_connections(&self) -> anyhow::Result<u32> {
         let mut best = (0.0, CONNECTIONS[0]);
         for connections in CONNECTIONS {
-            let rate = self.measure(connections, 300_000)?;
+            let rate = self.measure(connections, PIPELINE, 300_000)?;
             if rate > best.0 {
                 best = (rate, connections);
             }
@@ -101,12 +101,17 @@ impl Redis {
         Ok(best.1)
     }
 
-    /// Orders per second.
-    pub(crate) fn measure(&self, connections: u32, orders: u64) -> anyhow::Result<f64> {
+    /// Orders per second, with so many in flight on each connection.
+    pub(crate) fn measure(
+        &self,
+        connections: u32,
+        pipeline: u32,
+        orders: u64,
+    ) -> anyhow::Result<f64> {
         let output = machine::command_on(self.seats.client, Path::new("redis-benchmark"))
             .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()])
             .args(["-c", &connections.to_string(), "-n", &orders.to_string()])
-            .args(["-P", &PIPELINE.to_string(), "--csv"])
+            .args(["-P", &pipeline.to_string(), "--csv"])
             .args(["EVALSHA", &self.script, "1", "stock", "1"])
             .output()
             .context("redis-benchmark could not be started; Debian's package is redis-tools")?;

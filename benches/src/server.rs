@@ -56,15 +56,16 @@ impl Server {
         Ok((server, address_in(&ready, "http")?))
     }
 
-    /// The same over the shards of `store`, with metrics.
-    pub(crate) fn serve_shards(
+    /// The same over the shards of `store`, or the embedded one, with metrics and more arguments.
+    pub(crate) fn serve_with(
         program: &Path,
         scratch: &Path,
-        store: &str,
+        store: Option<&str>,
+        arguments: &[&str],
     ) -> anyhow::Result<(Self, Serving)> {
         let mut command = Command::new(program);
         command.args(["serve", "--json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.env(STORE, store);
+        command.args(arguments).envs(store.map(|store| (STORE, store)));
         let (server, ready) = Self::spawn_serving(command, scratch)?;
         let http = address_in(&ready, "http")?;
         Ok((server, Serving { http, admin: address_in(&ready, "admin")? }))
@@ -90,7 +91,17 @@ impl Server {
         scratch: &Path,
         cpu: usize,
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::spawn_engine(machine::command_on(cpu, program), scratch)
+        Self::engine_with(program, scratch, cpu, &[])
+    }
+
+    /// The same with more arguments. It listens before it has read its log, and answers after.
+    pub(crate) fn engine_with(
+        program: &Path,
+        scratch: &Path,
+        cpu: usize,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::spawn_engine(machine::command_on(cpu, program), scratch, arguments)
     }
 
     /// An engine alone, with one core, placed as it is in `serve`.
@@ -98,13 +109,26 @@ impl Server {
         program: &Path,
         scratch: &Path,
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::spawn_engine(Command::new(program), scratch)
+        Self::free_engine_with(program, scratch, &[])
     }
 
-    fn spawn_engine(mut command: Command, scratch: &Path) -> anyhow::Result<(Self, SocketAddr)> {
+    /// The same with more arguments.
+    pub(crate) fn free_engine_with(
+        program: &Path,
+        scratch: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::spawn_engine(Command::new(program), scratch, arguments)
+    }
+
+    fn spawn_engine(
+        mut command: Command,
+        scratch: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
         let address = free_address()?;
         command.args(["engine", "--cores", "1", "--admin", "off", "--engine-listen"]);
-        command.arg(address.to_string()).stdout(Stdio::null());
+        command.arg(address.to_string()).args(arguments).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "engine")?;
         server.wait_until("it listens", || TcpStream::connect(address).is_ok())?;
         Ok((server, address))
@@ -117,7 +141,19 @@ impl Server {
         scratch: &Path,
         engine: SocketAddr,
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::edge_by(Command::new(program), scratch, engine)
+        Self::edge_with(program, scratch, engine, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn edge_with(
+        program: &Path,
+        scratch: &Path,
+        engine: SocketAddr,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        let mut command = Command::new(program);
+        command.arg("edge").args(arguments);
+        Self::edge_by(command, scratch, engine)
     }
 
     /// The same on one CPU.
@@ -127,7 +163,9 @@ impl Server {
         scratch: &Path,
         engine: SocketAddr,
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::edge_by(machine::command_on(cpu, program), scratch, engine)
+        let mut command = machine::command_on(cpu, program);
+        command.arg("edge");
+        Self::edge_by(command, scratch, engine)
     }
 
     fn edge_by(
@@ -136,7 +174,7 @@ impl Server {
         engine: SocketAddr,
     ) -> anyhow::Result<(Self, SocketAddr)> {
         let http = free_address()?;
-        command.args(["edge", "--edge-threads", "1", "--admin", "off", "--engine"]);
+        command.args(["--edge-threads", "1", "--admin", "off", "--engine"]);
         command.arg(engine.to_string()).arg("--http").arg(http.to_string()).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "edge")?;
         server.wait_until_ready(http)?;

@@ -32,6 +32,13 @@ impl Shards {
         }
     }
 
+    /// Keeps all their processes on one CPU, and those that they start from now on.
+    pub(crate) fn sit_on(&self, cpu: usize) {
+        for server in self.clusters.shards() {
+            machine::seat(server.pid(), cpu);
+        }
+    }
+
     /// CPU time of all their processes so far, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         self.clusters.shards().iter().map(|server| machine::family_cpu_seconds(server.pid())).sum()

@@ -21,7 +21,8 @@ mod table;
 mod verdict;
 
 use crate::machine::{self, Seats};
-use crate::{Options, server};
+use crate::options::Options;
+use crate::server;
 use clap::{Args, ValueEnum};
 use doorbuster_loadgen::{Amount, Credentials, Plan, Prepare, Report, Retrying, Stage, Target};
 use scene::Scene;
