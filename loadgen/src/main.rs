@@ -4,19 +4,22 @@ mod cli;
 mod compare;
 mod html;
 mod live;
+#[cfg(feature = "tui")]
+mod tui;
 
 use clap::Parser;
 use cli::{Command, Load};
 use compare::Comparison;
 use doorbuster_loadgen::{LoadError, Progress, Report};
+use live::Live;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Everything was answered and nothing disagreed.
 const OK: u8 = 0;
@@ -55,12 +58,9 @@ fn load(arguments: &Load) -> Result<ExitCode, Failure> {
     let progress = Arc::new(Progress::default());
     stop_on_signals(&progress)
         .map_err(|error| (format!("signals cannot be handled: {error}"), FAILED))?;
-    let is_live = !arguments.quiet && !arguments.json && io::stderr().is_terminal();
-    let watch = is_live.then(|| live::Line::start(Arc::clone(&progress)));
+    let live = Live::start(arguments, &plan, &progress);
     let result = doorbuster_loadgen::run(plan, progress);
-    if let Some(line) = watch {
-        line.finish();
-    }
+    live.finish();
     let report = result.map_err(|error| match error {
         LoadError::Plan(_) => (error.to_string(), MISUSE),
         _ => (error.to_string(), FAILED),
@@ -127,17 +127,22 @@ fn print(text: &str) {
 
 /// The first signal ends the run in good order, with its report; the second ends the process.
 fn stop_on_signals(progress: &Arc<Progress>) -> io::Result<()> {
-    let again = Arc::new(AtomicBool::new(false));
+    let came = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again))?;
-        signal_hook::flag::register(signal, Arc::clone(&again))?;
+        signal_hook::flag::register(signal, Arc::clone(&came))?;
     }
     let progress = Arc::clone(progress);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        while !again.load(std::sync::atomic::Ordering::Relaxed) {
+        loop {
+            if came.swap(false, Relaxed) {
+                if progress.is_stopped() {
+                    live::restore_terminal();
+                    std::process::exit(FAILED.into());
+                }
+                progress.stop();
+            }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        progress.stop();
     })?;
     Ok(())
 }

@@ -149,7 +149,10 @@ pub(crate) struct Load {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// No live line
+    /// A live line instead of a live screen
+    #[arg(long)]
+    pub(crate) no_tui: bool,
+    /// Nothing live at all
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
 }
