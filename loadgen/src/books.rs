@@ -5,6 +5,7 @@
 
 use crate::answer::Class;
 use crate::flow::Flow;
+use crate::idle::IdleReport;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use std::cell::{RefCell, RefMut};
@@ -30,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) cpu: Duration,
     /// Share of its time that the busiest of them was at work.
     pub(crate) busy: f64,
+    /// What became of the idle connections.
+    pub(crate) idle: Option<IdleReport>,
 }
 
 impl Books {
@@ -104,6 +107,7 @@ impl Books {
             flow: self.flow.into_inner(),
             cpu,
             busy: cpu.as_secs_f64() / elapsed.as_secs_f64().max(1e-9),
+            idle: None,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn buyer(&self, buyer: u64) -> Cow<'_, str> {
+    pub(crate) fn buyer(&self, buyer: u64) -> Cow<'_, str> {
         match usize::try_from(buyer).ok().and_then(|buyer| self.minted.get(buyer)) {
             Some(token) => Cow::Borrowed(token),
             None => Cow::Owned(self.credentials.buyer(&Attempts::buyer_name(buyer))),

@@ -13,6 +13,7 @@
 //! | `schedule` · `gate` · `pacer` | when each slot is due; who takes it; the clock that releases it |
 //! | `retry` | whether and when a request is sent again |
 //! | `lane` · `http` · `binary` | one request in flight: a keep-alive connection, or the engine's protocol |
+//! | [`sources`] · `idle` | where connections come from; those that only stand there |
 //! | `worker` · `errand` | one thread and its lanes; what one lane does with one piece of work |
 //! | `answer` · `twin` | what came back; whether two answers to one key agree |
 //! | `books` · `tally` · `flow` | what a worker writes down: totals with and without the warm-up; how it goes over time |
@@ -29,6 +30,7 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod slo;
+pub mod sources;
 pub mod target;
 pub mod told;
 pub mod units;
@@ -41,6 +43,7 @@ mod errand;
 mod flow;
 mod gate;
 mod http;
+mod idle;
 mod lane;
 mod pacer;
 mod popularity;
@@ -55,9 +58,11 @@ mod twin;
 mod worker;
 
 pub use credentials::Credentials;
+pub use idle::IdleReport;
 pub use plan::{Amount, FollowQueued, Pace, Plan, PlanError, Prepare, Retrying, Stage};
 pub use progress::Progress;
 pub use report::{Latencies, Report, SliceReport, StageReport, TimeSlice};
 pub use run::{LoadError, run};
 pub use slo::Slo;
+pub use sources::Sources;
 pub use target::Target;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod compare;
+mod descriptors;
 mod html;
 mod live;
 #[cfg(feature = "tui")]
@@ -50,6 +51,8 @@ type Failure = (String, u8);
 
 fn load(arguments: &Load) -> Result<ExitCode, Failure> {
     let plan = arguments.plan().map_err(|error| (format!("{error:#}"), MISUSE))?;
+    let connections = plan.concurrency.saturating_add(plan.idle) as u64;
+    descriptors::make_room_for(connections).map_err(|what| (what, MISUSE))?;
     // A file that cannot be written is better known before the load than after it.
     for file in [&arguments.out, &arguments.html].into_iter().flatten() {
         let opened = fs::OpenOptions::new().create(true).append(true).open(file);

@@ -29,7 +29,7 @@ pub(crate) fn prepare(plan: &Plan, journal: Option<&Pen>) -> Result<(), LoadErro
     LocalSet::new().block_on(&runtime, async {
         match &plan.target {
             Target::Http(target) => {
-                let mut lane = HttpLane::new(Arc::new(target.clone()), plan.request_timeout);
+                let mut lane = HttpLane::new(Arc::new(target.clone()), plan.request_timeout, None);
                 let connected = lane.connect().await;
                 connected.map_err(|error: io::Error| unreachable(error.to_string()))?;
                 match plan.prepare {

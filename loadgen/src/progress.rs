@@ -26,6 +26,8 @@ pub struct Progress {
     cancelled: AtomicU64,
     promoted: AtomicU64,
     violations: AtomicU64,
+    idle_made: AtomicU64,
+    idle_cut: AtomicU64,
     cpu_us: AtomicU64,
     connections: AtomicI64,
     p50_us: AtomicU64,
@@ -96,6 +98,10 @@ impl Progress {
         promoted, add_promoted;
         /// Pairs of answers to one key that do not agree.
         violations, add_violations;
+        /// Idle connections that were made.
+        idle_made, add_idle;
+        /// Idle connections that the server closed.
+        idle_cut, cut_idle;
         /// CPU time that the load threads took, in microseconds.
         cpu_us, add_cpu_us;
     }

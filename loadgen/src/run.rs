@@ -2,6 +2,7 @@
 
 use crate::attempt::Attempts;
 use crate::books::Seen;
+use crate::idle::Idle;
 use crate::journal::{self, Pen};
 use crate::lane::Tokens;
 use crate::plan::{Plan, PlanError};
@@ -72,13 +73,15 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
     prepare::prepare(&plan, pen(plan.threads).as_ref())?;
     let attempts = Arc::new(Attempts::new(&plan));
     let tokens = Arc::new(mint(&plan));
+    let plan = Arc::new(plan);
+    let idle = Idle::open(&plan, &tokens, &progress).map_err(LoadError::Worker)?;
     let slots = Shared::slots(&plan);
     if slots < crate::plan::ATTEMPTS_MAX {
         progress.add_planned(slots);
     }
     let threads = plan.threads;
     let shared = Arc::new(Shared {
-        plan: Arc::new(plan),
+        plan,
         attempts,
         tokens,
         progress,
@@ -86,7 +89,9 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
         start: OnceLock::new(),
         ended_by: Mutex::new(None),
     });
-    let workers = work(&shared, pens)?;
+    let workers = work(&shared, pens);
+    let idle = idle.map(Idle::finish).transpose().map_err(LoadError::Worker)?;
+    let workers = workers?;
     if let Some((writer, path)) = journal {
         let failed = |source| LoadError::Journal { path: path.display().to_string(), source };
         writer.finish().map_err(failed)?;
@@ -97,6 +102,7 @@ pub fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, LoadError> {
     for worker in &workers {
         seen.merge(worker);
     }
+    seen.idle = idle;
     Ok(Report::new(&shared.plan, &seen, ended_by))
 }
 

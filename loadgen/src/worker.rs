@@ -182,8 +182,10 @@ async fn connect_lanes(shared: &Shared, worker: usize) -> Vec<(Lane, Side)> {
     match &plan.target {
         Target::Http(target) => {
             let target = Arc::new(target.clone());
-            for _ in 0..count {
-                let mut lane = HttpLane::new(Arc::clone(&target), plan.request_timeout);
+            for index in 0..count {
+                let number = worker + index * plan.threads;
+                let source = plan.sources.map(|sources| sources.at(number));
+                let mut lane = HttpLane::new(Arc::clone(&target), plan.request_timeout, source);
                 // A failure shows again when the lane begins, and is dealt with there.
                 let _ = lane.connect().await;
                 lanes.push(Lane::Http(lane));

@@ -96,6 +96,25 @@ fn stages_and_a_warm_up_stand_in_the_result() {
 }
 
 #[test]
+fn idle_connections_are_held_from_many_addresses() {
+    let scene = Scene::new();
+    let arguments = ["--buyers", "200", "--idle", "20", "--source-addresses", "4", "--json", "-c"];
+    let (out, _) = scene.load(&[&arguments[..], &["8"]].concat(), 0);
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    let idle = json!({ "wanted": 20, "opened": 20, "stood": 20, "cut": 0, "failure": null });
+    assert_eq!(json["idle"], idle);
+    let seen = scene.server.clients();
+    assert_eq!(
+        seen.len(),
+        4 + 1,
+        "four sources, and the system's choice for the first look: {seen:?}"
+    );
+    for refused in [["--source-addresses", "10.0.0.1-10.0.0.2"], ["--idle", "900m"]] {
+        scene.load(&refused, 2);
+    }
+}
+
+#[test]
 fn a_result_becomes_a_page_that_needs_nothing_else() {
     let scene = Scene::new();
     let (kept, direct, later) = (scene.path("a.json"), scene.path("a.html"), scene.path("b.html"));

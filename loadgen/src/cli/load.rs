@@ -5,7 +5,7 @@ use clap::Args;
 use doorbuster_loadgen::target::HttpTarget;
 use doorbuster_loadgen::units::{parse_count, parse_number, parse_time};
 use doorbuster_loadgen::{
-    Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Slo, Stage, Target,
+    Amount, Credentials, FollowQueued, Pace, Plan, Prepare, Slo, Sources, Stage, Target,
 };
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::fs;
@@ -52,6 +52,13 @@ pub(crate) struct Load {
     /// Requests in flight at the most: connections, or pipelined requests
     #[arg(short = 'c', long, value_name = "N", default_value = "64", value_parser = parse_count)]
     connections: u64,
+    /// Hold so many idle keep-alive connections open beside them (HTTP)
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_count)]
+    idle: u64,
+    /// Connect from so many addresses of this machine, or from these: for more connections than
+    /// one address has ports (28 000), or for a server that counts by address
+    #[arg(long, value_name = "N|FIRST-LAST|NET/BITS", value_parser = Sources::parse)]
+    source_addresses: Option<Sources>,
     /// Threads
     #[arg(short = 't', long, value_name = "N", default_value_t = 1)]
     threads: usize,
@@ -172,6 +179,8 @@ impl Load {
         plan.warm_up = self.warm_up;
         plan.slos.clone_from(&self.slo);
         plan.concurrency = usize::try_from(self.connections)?;
+        plan.idle = usize::try_from(self.idle)?;
+        plan.sources = self.source_addresses;
         plan.threads = self.threads;
         plan.products = match (self.products, self.product.as_slice()) {
             (Some(count), _) if count > 1_000_000 => bail!("at most 1 000 000 products"),

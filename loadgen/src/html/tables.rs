@@ -153,6 +153,11 @@ pub(super) fn plan(report: &Report) -> String {
     if plan.waitlist {
         rows.push(("waitlist", "yes".to_owned()));
     }
+    rows.extend(plan.source_addresses.clone().map(|from| ("connections from", from)));
+    if let Some(idle) = &report.idle {
+        let [stood, opened] = [idle.stood, idle.opened].map(units::number);
+        rows.push(("idle connections", format!("{stood} of {opened} stood at the end")));
+    }
     rows.push(("seed", report.seed.to_string()));
     let busy = format!(
         "{:.1} µs of CPU time per request, busiest thread {:.0} %",

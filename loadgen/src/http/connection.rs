@@ -6,10 +6,11 @@ use crate::answer::{Answer, Failure};
 use crate::target::HttpTarget;
 use doorbuster_protocol::OrderId;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Bytes asked for in one read; a response fits many times.
 const READ_BYTES: usize = 8 << 10;
@@ -24,6 +25,8 @@ pub(crate) struct HttpLane {
     /// Bytes of `input` that the last response took.
     used: usize,
     timeout: Duration,
+    /// Where connections come from; `None`: the system decides.
+    source: Option<IpAddr>,
 }
 
 /// What a buyer sends to buy.
@@ -36,7 +39,7 @@ pub(crate) struct HttpOrder<'a> {
 }
 
 impl HttpLane {
-    pub(crate) fn new(target: Arc<HttpTarget>, timeout: Duration) -> Self {
+    pub(crate) fn new(target: Arc<HttpTarget>, timeout: Duration, source: Option<IpAddr>) -> Self {
         Self {
             target,
             stream: None,
@@ -44,6 +47,7 @@ impl HttpLane {
             input: Vec::with_capacity(READ_BYTES),
             used: 0,
             timeout,
+            source,
         }
     }
 
@@ -62,14 +66,34 @@ impl HttpLane {
 
     pub(crate) async fn connect(&mut self) -> io::Result<()> {
         self.stream = None;
-        let connecting = TcpStream::connect(self.target.address());
-        let stream = match tokio::time::timeout(self.timeout, connecting).await {
+        let stream = match tokio::time::timeout(self.timeout, self.stream()).await {
             Ok(stream) => stream?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
         stream.set_nodelay(true)?;
         self.stream = Some(stream);
         Ok(())
+    }
+
+    async fn stream(&self) -> io::Result<TcpStream> {
+        let address = self.target.address();
+        let Some(source) = self.source else { return TcpStream::connect(address).await };
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(address).await
+    }
+
+    /// Connects, looks at a product, and gives the connection away, at rest; or says why not.
+    pub(crate) async fn rest_after_a_look(
+        mut self,
+        product: &str,
+        token: &str,
+    ) -> Result<TcpStream, String> {
+        self.connect().await.map_err(|error| error.to_string())?;
+        let path = ["products", product];
+        let request = Request { method: "GET", path: &path, token, key: None, body: b"" };
+        self.exchange(request).await.map_err(|failure| failure.code.into_owned())?;
+        self.stream.take().ok_or_else(|| "the server closed it after one answer".to_owned())
     }
 
     /// Buys. `evidence` gets the body of the response.

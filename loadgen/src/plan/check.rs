@@ -1,6 +1,6 @@
 //! What in a plan cannot be, found before anything is sent.
 
-use super::{ATTEMPTS_MAX, Amount, CONCURRENCY_MAX, Pace, Plan, Stage, THREADS_MAX};
+use super::{ATTEMPTS_MAX, Amount, CONCURRENCY_MAX, IDLE_MAX, Pace, Plan, Stage, THREADS_MAX};
 use crate::credentials::Credentials;
 use crate::target::{Target, TargetError};
 use doorbuster_protocol::{ProductId, Quantity, limits};
@@ -89,6 +89,17 @@ impl Plan {
                 "the number of connections",
                 "1 to 65 536",
             ),
+            (self.idle <= IDLE_MAX, "the number of idle connections", "at most 1 048 576"),
+            (
+                self.idle == 0 || matches!(self.target, Target::Http(_)),
+                "idle connections",
+                "over HTTP",
+            ),
+            (
+                self.sources.is_none() || self.is_on_loopback_over_http(),
+                "the target of connections with source addresses",
+                "an IPv4 loopback address over HTTP",
+            ),
             (
                 self.acting_concurrency <= CONCURRENCY_MAX,
                 "the number of connections for payments and cancels",
@@ -164,6 +175,13 @@ impl Plan {
         self.stages.is_empty() || self.stages.iter().map(attempts).sum::<f64>() > 0.0
     }
 
+    fn is_on_loopback_over_http(&self) -> bool {
+        match &self.target {
+            Target::Http(http) => http.address().is_ipv4() && self.target.check_local().is_ok(),
+            Target::Binary(..) => false,
+        }
+    }
+
     /// Requests that one thread may have in flight.
     fn pipeline_max(&self) -> usize {
         match self.target {
@@ -206,6 +224,7 @@ impl Stage {
 mod tests {
     use super::*;
     use crate::plan::Retrying;
+    use doorbuster_protocol::handshake::PreSharedKey;
 
     fn sound() -> Plan {
         let mut plan = Plan::new(Target::http("127.0.0.1:1".parse().expect("an address")));
@@ -248,6 +267,18 @@ mod tests {
         check("the warm-up", |plan| {
             (plan.warm_up, plan.stages) = (second, vec![stage(5.0, 1)]);
         });
+        let sources = crate::Sources::parse("4").ok();
+        check("", |plan| (plan.sources, plan.idle) = (sources, 9));
+        check("IPv4 loopback", |plan| {
+            (plan.sources, plan.allow_remote) = (sources, true);
+            plan.target = Target::http("192.0.2.1:1".parse().expect("an address"));
+        });
+        check("over HTTP", |plan| {
+            plan.idle = 1;
+            let seeds = vec!["127.0.0.1:1".parse().expect("an address")];
+            plan.target = Target::Binary(seeds, PreSharedKey::new([7; 32]));
+        });
+        check("idle", |plan| plan.idle = IDLE_MAX + 1);
         check("threads", |plan| plan.threads = 65);
         check("buyers", |plan| plan.buyers = 0);
         check("products", |plan| plan.products.clear());

@@ -10,12 +10,15 @@ pub use stage::Stage;
 
 use crate::credentials::Credentials;
 use crate::slo::Slo;
+use crate::sources::Sources;
 use crate::target::Target;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The most requests in flight, over all threads.
 pub const CONCURRENCY_MAX: usize = 65_536;
+/// The most idle connections.
+pub const IDLE_MAX: usize = 1 << 20;
 /// The most threads.
 pub const THREADS_MAX: usize = 256;
 /// The most attempts of one run.
@@ -102,6 +105,10 @@ pub struct Plan {
     pub concurrency: usize,
     /// Requests in flight beside those, for payments, cancels and looks only; 0: they share.
     pub acting_concurrency: usize,
+    /// Connections that are held open beside the load, and do nothing.
+    pub idle: usize,
+    /// Addresses of this machine that connections come from; `None`: the system decides.
+    pub sources: Option<Sources>,
     /// Threads, each with its own runtime and connections.
     pub threads: usize,
     /// Buyers; attempt *n* is made by buyer *n* modulo this.
@@ -159,6 +166,8 @@ impl Plan {
             slos: Vec::new(),
             concurrency: 64,
             acting_concurrency: 0,
+            idle: 0,
+            sources: None,
             threads: 1,
             buyers: 1_000,
             products: vec!["demo".to_owned()],

@@ -82,6 +82,7 @@ impl Report {
             generator_cpu_us_per_request: micros(seen.cpu) as f64
                 / (seen.flow.requests as f64).max(1.0),
             generator_busy: seen.busy,
+            idle: seen.idle.clone(),
             slos: Vec::new(),
             warnings: Vec::new(),
             ended_by,

@@ -15,6 +15,7 @@ pub use planned::Planned;
 pub use stage::{SliceReport, StageReport};
 pub use time_slice::TimeSlice;
 
+use crate::idle::IdleReport;
 use crate::slo::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -130,6 +131,8 @@ pub struct Report {
     /// Share of its time that the busiest of them was at work.
     pub generator_busy: f64,
 
+    /// What became of the idle connections, when there were any.
+    pub idle: Option<IdleReport>,
     /// What the run had to keep to, and whether it did.
     pub slos: Vec<Verdict>,
     /// What makes these figures less than they seem.

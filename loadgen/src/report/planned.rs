@@ -15,6 +15,8 @@ pub struct Planned {
     pub attempts: Option<u64>,
     /// How long to go on, when the plan says so, in seconds.
     pub duration_seconds: Option<f64>,
+    /// Addresses that connections came from.
+    pub source_addresses: Option<String>,
     /// Exponent of Zipf's law over the products.
     pub zipf: Option<f64>,
     /// Units per order.
@@ -57,6 +59,7 @@ impl Planned {
                 Some(Amount::Duration(duration)) => Some(duration.as_secs_f64()),
                 _ => None,
             },
+            source_addresses: plan.sources.map(|sources| sources.to_string()),
             zipf: plan.zipf,
             quantity: plan.quantity,
             waitlist: plan.waitlist,

@@ -110,6 +110,14 @@ impl Report {
             let note = format!("{} made again", number(self.reconnects));
             line("disconnects", self.disconnects, note)?;
         }
+        if let Some(idle) = &self.idle {
+            let note = format!(
+                "connections stood at the end, of {} made; {} were cut",
+                number(idle.opened),
+                number(idle.cut)
+            );
+            line("idle", idle.stood, note)?;
+        }
         line("errors", self.errors, codes(&self.failures))?;
         line("violations", self.violations, String::new())?;
         for sample in &self.violation_samples {

@@ -50,6 +50,14 @@ impl Report {
         if self.warm_up.is_some() && self.attempts == 0 {
             warnings.push("the run ended in its warm-up: nothing was counted".to_owned());
         }
+        if let Some(idle) = self.idle.as_ref().filter(|idle| idle.opened < idle.wanted) {
+            warnings.push(format!(
+                "{} of {} idle connections could not be made: {}",
+                units::number(idle.wanted - idle.opened),
+                units::number(idle.wanted),
+                idle.failure.as_deref().unwrap_or("the run was stopped")
+            ));
+        }
         if self.given_up > 0 {
             warnings.push(format!(
                 "{} attempts found no free connection in time and were given up",

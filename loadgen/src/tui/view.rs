@@ -124,6 +124,15 @@ fn draw_rates(frame: &mut Frame<'_>, area: Rect, figures: &Figures, palette: Pal
         units::number(about.connections)
     );
     list.push(("connections", connections, plain));
+    if progress.idle_made() > 0 {
+        let [made, cut] = [progress.idle_made(), progress.idle_cut()];
+        let style = if cut > 0 { palette.of(Color::Yellow) } else { plain };
+        list.push((
+            "idle",
+            format!("{} of {}", units::number(made - cut), units::number(made)),
+            style,
+        ));
+    }
     let busy = format!("{:.0} %", 100.0 * last.busy);
     let is_limit = figures.warning().is_some();
     let style = if is_limit { palette.of(Color::Yellow) } else { plain };

@@ -1,8 +1,9 @@
 //! The shop over HTTP: a thread per connection, no cleverness.
 
 use super::{Door, Order, Sale, Shop};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -18,6 +19,7 @@ pub(crate) struct HttpServer {
     pub(crate) requests: AtomicU64,
     is_down: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
+    clients: Mutex<BTreeSet<IpAddr>>,
     address: SocketAddr,
 }
 
@@ -40,6 +42,7 @@ impl HttpServer {
             requests: AtomicU64::new(0),
             is_down: AtomicBool::new(false),
             connections: Mutex::default(),
+            clients: Mutex::default(),
             address: listener.local_addr().expect("bound"),
         });
         let accepting = Arc::clone(&server);
@@ -49,6 +52,8 @@ impl HttpServer {
                     return;
                 }
                 let stream = stream.expect("a connection");
+                let client = stream.peer_addr().expect("it is connected").ip();
+                accepting.clients.lock().expect("no panic under the lock").insert(client);
                 let kept = stream.try_clone().expect("a second handle");
                 accepting.connections.lock().expect("no panic under the lock").push(kept);
                 let serving = Arc::clone(&accepting);
@@ -70,6 +75,11 @@ impl HttpServer {
         for connection in &*self.connections.lock().expect("no panic under the lock") {
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+
+    /// The addresses that connections came from.
+    pub(crate) fn clients(&self) -> BTreeSet<IpAddr> {
+        self.clients.lock().expect("no panic under the lock").clone()
     }
 
     fn serve(&self, mut stream: TcpStream) {
@@ -124,6 +134,7 @@ impl HttpServer {
                     Sale::Limit => problem(409, "purchase-limit"),
                 }
             }
+            ("GET", ["products", _]) => (200, false, "{}".to_owned()),
             ("PUT", ["products", _]) => {
                 let body: serde_json::Value =
                     serde_json::from_slice(&request.body).expect("a JSON body");
