@@ -161,6 +161,23 @@ fn what_comes_from_outside_stays_text() {
 }
 
 #[test]
+fn every_field_of_a_result_is_described() {
+    let scene = Scene::new();
+    let out = scene.path("result.json");
+    scene.load(&["--stages", "100ms:100", "--warm-up", "50ms", "--idle", "1", "--out", &out], 0);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/load-generator.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let result = read(&out);
+    for part in ["", "/plan", "/warmUp", "/idle", "/slices/0"] {
+        let fields = result.pointer(part).and_then(Value::as_object).expect("fields");
+        for field in fields.keys() {
+            // Counts of a slice have the names of the whole.
+            assert!(page.contains(&format!("`{field}`")), "{part}/{field} is not in the page");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_result_is_refused() {
     let scene = Scene::new();
     let file = scene.path("other.json");

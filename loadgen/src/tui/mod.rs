@@ -64,7 +64,8 @@ fn watch(
     is_over: &AtomicBool,
 ) -> io::Result<()> {
     let palette = Palette::from_environment();
-    while !is_over.load(SeqCst) {
+    // After a panic elsewhere the terminal is no longer ours.
+    while !is_over.load(SeqCst) && IS_TAKEN.load(SeqCst) {
         let now = Instant::now();
         figures.look(now);
         terminal.draw(|frame| view::draw(frame, &figures, palette, now))?;
