@@ -84,7 +84,8 @@ impl Chart {
             let _ = write!(path, "{}{x:.1} {y:.1}", if is_down { 'L' } else { 'M' });
             // A point without neighbours would be a line without length.
             if !is_down && points.get(index + 1).is_none_or(Option::is_none) {
-                path.push_str("h.1");
+                let dot = format!("<circle class='dot {class}' cx={x:.1} cy={y:.1} r=3.5 />");
+                self.body.push_str(&dot);
             }
             is_down = true;
         }

@@ -44,7 +44,7 @@ impl<'a> Times<'a> {
     /// From when to when a slice was; the last one was cut short by the end of the run.
     fn bounds(&self, slice: &TimeSlice) -> [f64; 2] {
         // A moment's worth of a rate says nothing.
-        let shortest = slice.at_seconds + slice.seconds / 4.0;
+        let shortest = slice.at_seconds + slice.seconds / 10.0;
         [slice.at_seconds, last_end(slice).min(self.end).max(shortest)]
     }
 
@@ -65,7 +65,7 @@ fn last_end(slice: &TimeSlice) -> f64 {
 /// Seconds as people count them.
 fn clock(seconds: f64) -> String {
     match seconds {
-        0.0..120.0 => format!("{} s", (seconds * 10.0).round() / 10.0),
+        0.0..120.0 => format!("{} s", (seconds * 1e3).round() / 1e3),
         _ => format!("{}:{:02}", seconds as u64 / 60, seconds as u64 % 60),
     }
 }

@@ -83,7 +83,10 @@ pub(crate) fn slices(plan: &Plan, timeline: &Timeline) -> Vec<TimeSlice> {
             latency: Latencies::of(&slice.latency),
         }
     };
-    timeline.slices().iter().enumerate().map(slice).collect()
+    let mut slices: Vec<TimeSlice> = timeline.slices().iter().enumerate().map(slice).collect();
+    // Payments and looks go on when no order is asked for any more.
+    while slices.pop_if(|last| last.sent == 0 && last.answers() == 0).is_some() {}
+    slices
 }
 
 #[cfg(test)]
@@ -110,6 +113,7 @@ mod tests {
         let second = Duration::from_secs(1);
         plan.stages = vec![Stage::ramp(0.0, 100.0, second), Stage::steady(7.0, second)];
         assert_eq!(intended(&plan), [Some(50), Some(7), Some(0)]);
+        timeline.answered(Class::Look, start, start + Duration::from_millis(9_500));
         let last = slices(&plan, &timeline).pop().expect("three slices");
         assert_eq!((last.at_seconds, last.seconds, last.answers()), (2.0, 1.0, 1));
         assert!(last.latency.p50_us >= 2_450_000);
