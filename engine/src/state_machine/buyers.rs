@@ -4,8 +4,8 @@
 //! order over. A count that falls to zero is dropped.
 
 use super::product::ProductSlot;
+use super::spread::Spread;
 use doorbuster_protocol::BuyerId;
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -22,7 +22,8 @@ const _: () = assert!(size_of::<BuyerUnits>() == 24);
 /// The counts of a partition.
 #[derive(Debug, Default)]
 pub(super) struct Buyers {
-    counts: HashTable<BuyerUnits>,
+    counts: Spread<BuyerUnits>,
+    len: usize,
 }
 
 fn hash_of(product: ProductSlot, buyer: BuyerId) -> u64 {
@@ -34,20 +35,21 @@ fn hash_of(product: ProductSlot, buyer: BuyerId) -> u64 {
 impl Buyers {
     /// (product, buyer) pairs counted.
     pub(super) fn len(&self) -> usize {
-        self.counts.len()
+        self.len
     }
 
     /// Units of `buyer`, zero for a stranger.
     pub(super) fn units(&self, product: ProductSlot, buyer: BuyerId) -> u32 {
-        self.counts
-            .find(hash_of(product, buyer), |count| count.buyer == buyer && count.product == product)
-            .map_or(0, |count| count.units)
+        let hash = hash_of(product, buyer);
+        let is_it = |count: &BuyerUnits| count.buyer == buyer && count.product == product;
+        self.counts.of(hash).find(hash, is_it).map_or(0, |count| count.units)
     }
 
     /// Counts `units` more, and says how many there are now; `None` when nobody can have so many.
     pub(super) fn add(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> Option<u32> {
-        let entry = self.counts.entry(
-            hash_of(product, buyer),
+        let hash = hash_of(product, buyer);
+        let entry = self.counts.of_mut(hash).entry(
+            hash,
             |count| count.buyer == buyer && count.product == product,
             |count| hash_of(count.product, count.buyer),
         );
@@ -59,6 +61,7 @@ impl Buyers {
             }
             Entry::Vacant(entry) => {
                 entry.insert(BuyerUnits { buyer, product, units });
+                self.len += 1;
                 Some(units)
             }
         }
@@ -66,15 +69,16 @@ impl Buyers {
 
     /// Counts `units` less; `false` when the buyer does not have them.
     pub(super) fn take(&mut self, product: ProductSlot, buyer: BuyerId, units: u32) -> bool {
-        let entry = self.counts.find_entry(hash_of(product, buyer), |count| {
-            count.buyer == buyer && count.product == product
-        });
+        let hash = hash_of(product, buyer);
+        let is_it = |count: &BuyerUnits| count.buyer == buyer && count.product == product;
+        let entry = self.counts.of_mut(hash).find_entry(hash, is_it);
         let Ok(mut entry) = entry else { return false };
         let count = entry.get_mut();
         let Some(left) = count.units.checked_sub(units) else { return false };
         count.units = left;
         if left == 0 {
             entry.remove();
+            self.len -= 1;
         }
         true
     }

@@ -5,8 +5,8 @@
 //! bucket costs an attacker a search per key; the hash on top makes plain numbers spread, too.
 
 use super::order::{OrderSlot, Orders};
+use super::spread::Spread;
 use doorbuster_protocol::IdempotencyKey;
-use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// "idempote", so that this table's order has nothing to do with any other's.
@@ -19,9 +19,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// The table takes its bucket from the low bits and its 7-bit tag from the high ones.
+    /// All 32 bits twice: the lowest choose the part, the ones after them the bucket in it, and the
+    /// highest are the tag.
     fn table_hash(self) -> u64 {
-        u64::from(self.hash) << 32 | u64::from(self.hash)
+        u64::from(self.hash) << 32 | u64::from(self.hash.rotate_right(6))
     }
 }
 
@@ -32,7 +33,7 @@ fn entry_of(key: IdempotencyKey, slot: OrderSlot) -> Entry {
 /// Every remembered key.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
-    entries: HashTable<Entry>,
+    entries: Spread<Entry>,
 }
 
 impl KeyIndex {
@@ -44,23 +45,22 @@ impl KeyIndex {
     /// The order that `key` made.
     pub(super) fn find(&self, key: IdempotencyKey, orders: &Orders) -> Option<OrderSlot> {
         let wanted = entry_of(key, OrderSlot::NONE);
-        self.entries
-            .find(wanted.table_hash(), |entry| {
-                entry.hash == wanted.hash && orders[entry.slot].key == key
-            })
-            .map(|entry| entry.slot)
+        let hash = wanted.table_hash();
+        let is_it = |entry: &Entry| entry.hash == wanted.hash && orders[entry.slot].key == key;
+        self.entries.of(hash).find(hash, is_it).map(|entry| entry.slot)
     }
 
     /// Remembers a key that is not in it.
     pub(super) fn insert(&mut self, key: IdempotencyKey, slot: OrderSlot) {
         let entry = entry_of(key, slot);
-        self.entries.insert_unique(entry.table_hash(), entry, |entry| entry.table_hash());
+        let hash = entry.table_hash();
+        self.entries.of_mut(hash).insert_unique(hash, entry, |entry| entry.table_hash());
     }
 
     /// Forgets a key that is in it.
     pub(super) fn remove(&mut self, key: IdempotencyKey, slot: OrderSlot) {
         let hash = entry_of(key, slot).table_hash();
-        match self.entries.find_entry(hash, |entry| entry.slot == slot) {
+        match self.entries.of_mut(hash).find_entry(hash, |entry| entry.slot == slot) {
             Ok(entry) => entry.remove(),
             Err(_) => unreachable!("only a remembered key is forgotten"),
         };

@@ -14,6 +14,7 @@
 //! | `order`, `list` | order records in one slab, and the queues that run through them |
 //! | `order_index`, `key_index` | the two ways to find an order: by id, by idempotency key |
 //! | `buyers` | how many units each buyer has of each product |
+//! | `spread` | a hash table that grows part by part |
 //! | `tickets` | exact places on a waitlist |
 //! | `digest`, [`snapshot`] | the state as one number, and as bytes |
 //! | `invariants` | everything that must hold, checked from the ground up |
@@ -37,6 +38,7 @@ mod product;
 #[cfg(test)]
 mod replay_test;
 pub mod snapshot;
+mod spread;
 mod state;
 mod tickets;
 #[cfg(any(test, feature = "twin"))]
