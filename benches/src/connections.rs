@@ -24,8 +24,8 @@ use std::sync::Arc;
 const DESCRIPTORS_KEPT: u64 = 1_500;
 /// An edge thread has no more connections than this.
 const THREAD_CONNECTIONS: u64 = 16_000;
-/// Nobody is to be let go for resting.
-const EDGE: [&str; 2] = ["--idle-timeout", "12h"];
+/// As long as a connection may rest at all: nobody is to be let go for that.
+const EDGE: [&str; 2] = ["--idle-timeout", "10m"];
 const SALE_SECONDS: u32 = 10;
 
 /// What may be told.

@@ -1,7 +1,9 @@
 //! Two cores, next to one. The load is made in process: each core's executor runs the client that
 //! loads it as one more task, over pipes in memory. So a core does the whole work of an order,
 //! asking included, on its own CPU, and the comparison is fair on a machine without a third one:
-//! in both cases every CPU that serves also makes its own load, and no other CPU does anything.
+//! in both cases every CPU that serves also makes its own load, and no other CPU does anything. The
+//! load is the same one: as many orders in flight of the same products, on the same partitions, which
+//! two cores share.
 
 use crate::figures::{Figures, figure, ratios};
 use crate::goals;
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 
 const SECONDS: u32 = 3;
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Products of each core.
+/// Enough to touch every partition.
 const PRODUCTS: usize = 64;
 /// Longer than any sound round goes on after its time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The load of each core, made on its own executor.
 #[derive(Clone)]
 struct OwnLoad {
+    /// Orders of this core.
     in_flight: u32,
     time: Duration,
     found: mpsc::Sender<anyhow::Result<u64>>,
@@ -58,13 +61,12 @@ impl Sockets for OwnLoad {
     }
 }
 
-/// As many products for each core, all of them its own.
+/// The products that live on the core of this map.
 fn products_of(map: &PartitionMap) -> anyhow::Result<Vec<ProductId>> {
-    let mut products = pipeline::products(PRODUCTS * 4 * map.cores.len())?;
+    let mut products = pipeline::products(PRODUCTS)?;
     products.retain(|product| {
         map.owners[map.partitions.partition_of(*product).index()] == map.self_core
     });
-    products.truncate(PRODUCTS);
     Ok(products)
 }
 
@@ -169,8 +171,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     }
     figures.note(format!(
         "an engine in this process, its core on CPU {first}, or two on CPUs {first} and {second}; \
-         each core's client is a task of its executor and asks through memory, {} in flight a core, \
-         {PRODUCTS} products a core, every commit synced; {} rounds of {seconds} s each, in turns",
+         each core's client is a task of its executor and asks through memory; {} in flight over \
+         {PRODUCTS} products in all, which two cores share; every commit synced; {} rounds of \
+         {seconds} s each, in turns",
         figure(f64::from(options.in_flight)),
         options.rounds,
     ));
@@ -187,7 +190,8 @@ fn round(options: &Options, cpus: &[usize], seconds: u32) -> anyhow::Result<f64>
     let scratch = options.scratch()?;
     let (found, answered) = mpsc::channel();
     let time = Duration::from_secs(seconds.into());
-    let load = OwnLoad { in_flight: options.in_flight, time, found };
+    let in_flight = options.in_flight / cpus.len() as u32;
+    let load = OwnLoad { in_flight, time, found };
     // Nobody connects there: the map needs addresses.
     let addresses = cpus.iter().map(|_| server::free_address()).collect::<Result<_, _>>()?;
     let engine =

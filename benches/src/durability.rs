@@ -13,7 +13,7 @@ use doorbuster_protocol::ProductId;
 use std::thread;
 use std::time::Duration;
 
-const SECONDS: u32 = 3;
+const SECONDS: u32 = 2;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// The goal is about this many in flight, or more.
 const IN_FLIGHT_MIN: u32 = 1_024;
