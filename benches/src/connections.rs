@@ -4,7 +4,7 @@
 //! that hold the other ends, as it takes. Each edge has a port of its own, and with it all source
 //! ports of this machine. Whatever stops it is said, with how far it came.
 
-use crate::figures::{Figures, figure};
+use crate::figures::{Figures, count};
 use crate::http;
 use crate::machine;
 use crate::memory::{at_rest, raise_descriptors};
@@ -192,8 +192,8 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
         "an engine, and an edge with one thread for every {} connections; a process for as many of \
          the other ends; {} orders/s for {SALE_SECONDS} s through the first edge, open loop, all \
          on the same cores",
-        figure(each as f64),
-        figure(f64::from(options.rate)),
+        count(each),
+        count(options.rate.into()),
     ));
     figures.note(
         "kernel: slabs and socket memory, for both ends of each connection, as both are here; user \
@@ -215,7 +215,7 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
         // What edges have before any connection is no connection's: as much as the first one had.
         let bare = user / edges as f64 * (scene.edges.len() - edges) as f64;
         let user = (at_rest(|| scene.edges_mib())? - user - bare.min(user)) * 1024.0 / more;
-        let name = format!("{} held", figure(scene.held as f64));
+        let name = format!("{} held", count(scene.held));
         figures.row(format!("{name}: user space of each, of those that came"), "KiB", &[user]);
         figures.row(
             format!("{name}: kernel of each, both ends"),
@@ -231,7 +231,7 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
         figures.promise(
             scene.held >= wanted,
             match &scene.stopped_by {
-                Some(why) => format!("{name} of {} wanted, {why}", figure(wanted as f64)),
+                Some(why) => format!("{name} of {} wanted, {why}", count(wanted)),
                 None => format!("{name}, as many as were wanted"),
             },
         );
@@ -241,7 +241,7 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
 
 fn describe_sale(report: &Report, held: u64, figures: &mut Figures) {
     let latency = report.orders();
-    let name = format!("{} held, sale", figure(held as f64));
+    let name = format!("{} held, sale", count(held));
     figures.row(format!("{name}: order p50"), "ms", &[latency.p50_us as f64 / 1e3]);
     figures.row(format!("{name}: order p95"), "ms", &[latency.p95_us as f64 / 1e3]);
     figures.row(format!("{name}: order p99"), "ms", &[latency.p99_us as f64 / 1e3]);

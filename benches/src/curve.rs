@@ -1,7 +1,7 @@
 //! Not the best point but the curve: durable orders, and refusals of what is sold out, from 1 to
 //! 4 096 in flight, over the binary protocol and over HTTP.
 
-use crate::figures::{Figures, figure};
+use crate::figures::{Figures, count};
 use crate::machine::{self, Seats};
 use crate::options::Options;
 use crate::pipeline::{self, Load, Wanted};
@@ -40,7 +40,7 @@ struct Line([Point; IN_FLIGHT.len()]);
 impl Line {
     fn write(&self, name: &str, figures: &mut Figures) {
         for (in_flight, point) in IN_FLIGHT.iter().zip(&self.0) {
-            let name = format!("{name}, {} in flight", figure_of(*in_flight));
+            let name = format!("{name}, {} in flight", count((*in_flight).into()));
             figures.row(format!("{name}: rate"), "/s", &point.rate);
             figures.row(format!("{name}: p50"), "ms", &point.p50_ms);
             figures.row(format!("{name}: p99"), "ms", &point.p99_ms);
@@ -48,10 +48,6 @@ impl Line {
             figures.row(format!("{name}: generator CPU each"), "µs", &point.client_cpu_us);
         }
     }
-}
-
-fn figure_of(in_flight: u32) -> String {
-    figure(f64::from(in_flight)).trim_end_matches(".0").replace(".00", "")
 }
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
@@ -82,7 +78,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
          mints {} tokens a point, which is in its CPU time",
         seats.describe(),
         options.rounds.min(3),
-        figure(BUYERS as f64),
+        count(BUYERS),
     ));
     binary.write("binary, orders", &mut figures);
     binary_refusals.write("binary, sold out", &mut figures);

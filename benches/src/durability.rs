@@ -1,7 +1,7 @@
 //! What durability costs: orders over the binary protocol to an engine in this process, next to the
 //! same engine on a disk that skips the sync. Everything else is the same code, writes included.
 
-use crate::figures::{Figures, figure, ratios};
+use crate::figures::{Figures, count, ratios};
 use crate::goals;
 use crate::in_process::{self, InProcess, Tcp};
 use crate::machine::{self, Seats};
@@ -65,7 +65,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
                 columns.push(&flow, seconds);
             }
         }
-        let name = format!("{} in flight", figure(f64::from(in_flight)));
+        let name = format!("{} in flight", count(in_flight.into()));
         synced.write(&format!("{name}, synced"), &mut figures);
         unsynced.write(&format!("{name}, not synced"), &mut figures);
         let ratio = ratios(&synced.rate, &unsynced.rate);

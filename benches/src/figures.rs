@@ -140,6 +140,12 @@ pub(crate) fn ratios(side: &[f64], other: &[f64]) -> Vec<f64> {
     side.iter().zip(other).map(|(side, other)| side / other).collect()
 }
 
+/// A number of things, in groups of three.
+pub(crate) fn count(things: u64) -> String {
+    let text = figure(things as f64);
+    text.split('.').next().unwrap_or_default().to_owned()
+}
+
 /// A figure with as many digits as matter, in groups of three.
 pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() {
@@ -218,6 +224,13 @@ mod tests {
             (f64::INFINITY, "-"),
         ] {
             assert_eq!(figure(value), want);
+        }
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        for (things, want) in [(0, "0"), (7, "7"), (256, "256"), (20_000, "20 000")] {
+            assert_eq!(count(things), want);
         }
     }
 
