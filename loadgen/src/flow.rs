@@ -59,6 +59,9 @@ impl Flow {
         if class.is_order() {
             let latency = micros(at.saturating_duration_since(due));
             self.recent.record(latency).expect("an auto-resizing histogram takes every value");
+            if let Some(stages) = &mut self.stages {
+                stages.answered(due, at);
+            }
         }
     }
 

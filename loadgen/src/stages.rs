@@ -3,7 +3,7 @@
 
 use crate::answer::{Answer, Class};
 use crate::plan::Stage;
-use crate::tally::micros;
+use crate::tally::{self, micros};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub(crate) struct StageCounts {
     pub(crate) accepted: u64,
     /// Time from the send of an order to its acceptance.
     pub(crate) accepting: Histogram<u64>,
+    /// Of orders that were due in it and answered properly: time from when they were due.
+    pub(crate) latency: Histogram<u64>,
     /// Other answers to orders, every try of each, by code.
     pub(crate) others: BTreeMap<String, u64>,
     /// Payments and cancels sent, every try of each.
@@ -73,6 +75,7 @@ impl StageCounts {
             sent: 0,
             accepted: 0,
             accepting: histogram(),
+            latency: tally::histogram(),
             others: BTreeMap::new(),
             acts_sent: 0,
             acts_done: 0,
@@ -92,9 +95,11 @@ impl StageCounts {
         self.acts_done += other.acts_done;
         self.acts_done_at_once += other.acts_done_at_once;
         self.without_retry_after += other.without_retry_after;
-        for (mine, theirs) in
-            [(&mut self.accepting, &other.accepting), (&mut self.acting, &other.acting)]
-        {
+        for (mine, theirs) in [
+            (&mut self.accepting, &other.accepting),
+            (&mut self.latency, &other.latency),
+            (&mut self.acting, &other.acting),
+        ] {
             mine.add(theirs).expect("an auto-resizing histogram takes every value");
         }
         for (mine, theirs) in
@@ -176,6 +181,13 @@ impl Stages {
         if let Some(counts) = self.at(due) {
             counts.offered += 1;
             counts.given_up += 1;
+        }
+    }
+
+    /// The last answer to an order that was due at `due` came at `at`, and is a proper one.
+    pub(crate) fn answered(&mut self, due: Instant, at: Instant) {
+        if let Some(counts) = self.at(due) {
+            record(&mut counts.latency, at.saturating_duration_since(due));
         }
     }
 
@@ -274,10 +286,14 @@ mod tests {
         stages.act(&busy, 0, false, [at(1_000), at(1_000), at(1_100)]);
         stages.act(&accepted, 1, true, [at(1_000), at(1_200), at(1_500)]);
         stages.act(&busy, 5, true, [at(1_000), at(1_200), at(1_500)]);
+        // A server that stood still until the second stage cannot hide it from the first.
+        stages.answered(at(500), at(2_500));
         let other = stages.clone();
         stages.merge(&other);
         let [first, second] = &stages.counts[..] else { panic!("two stages") };
         assert_eq!((first.offered, first.given_up, first.accepted, first.sent), (4, 2, 2, 2));
+        assert_eq!((first.latency.len(), second.latency.len()), (2, 0));
+        assert!(first.latency.max() >= 2_000_000, "it counts from when it was due");
         assert_eq!((second.offered, second.accepted, second.sent), (2, 2, 4));
         assert_eq!(second.others["overloaded"], 2);
         assert_eq!(second.without_retry_after, 6);

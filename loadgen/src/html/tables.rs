@@ -90,14 +90,14 @@ pub(super) fn stages(report: &Report) -> Option<String> {
     for (stage, planned) in report.stages.iter().zip(&report.plan.stages) {
         let counts = [stage.offered, stage.given_up, stage.accepted].map(units::number);
         let intended = units::number(stage.intended().round() as u64);
-        let l = &stage.accepting;
+        let l = &stage.latency;
         let times = [l.p50_us, l.p99_us, l.max_us].map(units::time);
         let goodput = format!("{}/s", units::rate(stage.goodput));
         let cells = [intended].into_iter().chain(counts).chain([goodput]).chain(times);
         table.row(planned, cells);
     }
     let note = "<p class=note>Requests count for the stage in which they were sent; times are of \
-                accepted orders, from their send.</p>";
+                orders that were due in it, from the intended send time.</p>";
     Some(format!("<section id=stages><h2>Stages</h2>{}{note}</section>\n", table.finish()))
 }
 

@@ -6,7 +6,7 @@ use crate::stages::{SLICE, StageCounts, Stages};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One stage. Requests count for the stage in which they were sent.
+/// One stage. Requests count for the stage in which they were sent, but for `latency`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StageReport {
@@ -28,6 +28,9 @@ pub struct StageReport {
     pub goodput: f64,
     /// From the send of an order to its acceptance.
     pub accepting: Latencies,
+    /// Of orders that were due in it and answered properly, from the intended send time.
+    #[serde(default)]
+    pub latency: Latencies,
     /// Other answers to orders, every try of each, by code.
     pub others: BTreeMap<String, u64>,
     /// Payments and cancels sent, every try of each.
@@ -69,6 +72,7 @@ impl StageReport {
             accepted: counts.accepted,
             goodput: counts.accepted as f64 / seconds,
             accepting: Latencies::of(&counts.accepting),
+            latency: Latencies::of(&counts.latency),
             others: counts.others.clone(),
             acts_sent: counts.acts_sent,
             acts_done: counts.acts_done,

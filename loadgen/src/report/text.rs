@@ -132,7 +132,7 @@ impl Report {
         if self.stages.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n  stages, by when orders were sent")?;
+        writeln!(f, "\n  stages, by when orders were sent; latency, from when they were due")?;
         writeln!(
             f,
             "  {:<18}{:>12}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}",
@@ -146,7 +146,7 @@ impl Report {
                 write!(f, "{:>12}", number(count))?;
             }
             write!(f, "{:>12}", units::rate(stage.goodput))?;
-            let l = stage.accepting;
+            let l = stage.latency;
             for micros in [l.p50_us, l.p99_us, l.max_us] {
                 write!(f, "{:>10}", time(micros))?;
             }
