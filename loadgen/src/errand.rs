@@ -164,6 +164,7 @@ impl Errands {
                 self.progress.add_failed(1);
                 tally.failed(&failure.code);
                 tally.disconnects += u64::from(failure.is_disconnect);
+                tally.ended(times[2]);
             }
             _ => {}
         }

@@ -102,8 +102,14 @@ impl Tally {
         record(&mut track.latency, micros(answered.saturating_duration_since(due)));
         record(&mut track.service, micros(answered.saturating_duration_since(sent)));
         if class.is_order() {
-            self.last_answer = self.last_answer.max(Some(answered));
+            self.ended(answered);
         }
+    }
+
+    /// An order came to its end, with a proper answer or without: those without are counted in the
+    /// rate, so their time has to be, too.
+    pub(crate) fn ended(&mut self, at: Instant) {
+        self.last_answer = self.last_answer.max(Some(at));
     }
 
     /// An attempt won a hold.

@@ -61,6 +61,20 @@ http://127.0.0.1:8080 · open loop, 1 000/s · 1 000 buyers, 1 product · 64 in 
 }
 
 #[test]
+fn orders_without_an_answer_take_their_time() {
+    let report = report(|_, tally, start| {
+        let at = start + Duration::from_secs(4);
+        for _ in 0..1_000 {
+            tally.record(Class::Failed, at, at, at);
+            tally.ended(at);
+        }
+        // What was never sent is no part of the rate.
+        tally.unsent(start, start + Duration::from_secs(30));
+    });
+    assert_eq!((report.sent, report.rate.round() as u64), (2_000, 500));
+}
+
+#[test]
 fn the_json_has_its_names() {
     let json = serde_json::to_value(report(|_, _, _| {})).expect("serializable");
     for (pointer, want) in [
