@@ -169,16 +169,14 @@ impl Measure {
 
     /// What a run came to, latencies in microseconds; `None` if nothing was measured.
     fn of(&self, report: &Report) -> Option<f64> {
+        let all = report.sent + report.unsent;
         match self {
             Self::Latency { class, of } => {
                 let latencies = report.latency.get(class)?;
                 (latencies.count > 0).then(|| of.of(latencies) as f64)
             }
-            Self::Count(counted) => Some(counted.of(report) as f64),
-            Self::Share(counted) => {
-                let all = report.sent + report.unsent;
-                (all > 0).then(|| counted.of(report) as f64 / all as f64)
-            }
+            Self::Count(counted) => (all > 0).then(|| counted.of(report) as f64),
+            Self::Share(counted) => (all > 0).then(|| counted.of(report) as f64 / all as f64),
             Self::Rate => (report.sent > 0).then_some(report.rate),
         }
     }

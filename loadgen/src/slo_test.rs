@@ -57,6 +57,17 @@ fn objectives_are_judged() {
 }
 
 #[test]
+fn what_nothing_was_measured_of_is_missed() {
+    let plan = Plan::new(Target::http("127.0.0.1:1".parse().expect("an address")));
+    let report = Report::new(&plan, &Seen::nothing(&plan, Instant::now()), None);
+    for text in ["p99<1s", "max>=0s", "errors<1", "errors<1%", "refused<=0", "accepted<5", "rate<5"]
+    {
+        let verdict = Slo::parse(text).unwrap_or_else(|why| panic!("{why}")).judge(&report);
+        assert_eq!((verdict.is_met, verdict.measured), (false, None), "{text}");
+    }
+}
+
+#[test]
 fn what_is_none_is_refused() {
     for (text, why) in [
         ("p95", "MEASURE<BOUND"),
