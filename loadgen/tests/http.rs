@@ -154,6 +154,8 @@ fn queued_orders_are_followed_until_they_are_paid() {
         every: Duration::from_millis(5),
         patience: Duration::from_millis(500),
     });
+    // Of all who still think when the queue begins, somebody will cancel.
+    plan.think_time = Duration::from_millis(100);
     let report = carry_out(plan);
     assert!(report.is_clean(), "{report}");
     assert!(report.winners >= 100, "what is cancelled is sold again: {report}");
