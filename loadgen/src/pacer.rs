@@ -99,6 +99,8 @@ pub(crate) async fn pace<J>(
         let wait = next.map_or(WAKE_INTERVAL_MAX, |due| due.saturating_duration_since(now));
         let wait = wait.clamp(WAKE_INTERVAL_MIN, WAKE_INTERVAL_MAX);
         tokio::select! {
+            // When both have happened, the timer says how late it is.
+            biased;
             slept = timer.sleep(wait) => {
                 slept?;
                 books.woke_late(now + wait);

@@ -10,6 +10,9 @@ const SAMPLES_MAX: usize = 10;
 /// Kinds of codes that are counted apart; a server that invents codes must not fill our memory.
 const CODES_MAX: usize = 64;
 
+/// A timer that goes off so much later than it should has stopped the load for that time.
+pub(crate) const LATE: Duration = Duration::from_millis(5);
+
 /// Three significant digits, in microseconds, as wide as the values need.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
@@ -60,6 +63,8 @@ pub(crate) struct Tally {
     pub(crate) jobs_dropped: u64,
     /// How long after their due time the timer woke the worker: the generator's own fault.
     pub(crate) lateness: Histogram<u64>,
+    /// How long it stood still in all: what it was late by when it was very late.
+    pub(crate) stalled: Duration,
     /// How long after their due time slots were sent, for whatever reason.
     pub(crate) delay: Histogram<u64>,
     pub(crate) last_answer: Option<Instant>,
@@ -86,6 +91,7 @@ impl Tally {
             given_up: 0,
             jobs_dropped: 0,
             lateness: histogram(),
+            stalled: Duration::ZERO,
             delay: histogram(),
             last_answer: None,
             last_win: None,
@@ -136,6 +142,9 @@ impl Tally {
     /// The timer woke the worker so long after its time.
     pub(crate) fn woke_late(&mut self, late: Duration) {
         record(&mut self.lateness, micros(late));
+        if late > LATE {
+            self.stalled += late;
+        }
     }
 
     /// An attempt that was due at `due` is made.
@@ -158,6 +167,7 @@ impl Tally {
         }
         merge_histogram(&mut self.lateness, &other.lateness);
         merge_histogram(&mut self.delay, &other.delay);
+        self.stalled += other.stalled;
         for (code, times) in &other.refusals {
             *self.refusals.entry(code.clone()).or_default() += times;
         }

@@ -89,7 +89,7 @@ impl Report {
             tolerates_disconnects: plan.tolerate_disconnects,
         };
         report.slos = plan.slos.iter().map(|slo| slo.judge(&report)).collect();
-        report.warnings = report.find_warnings(tally.jobs_dropped);
+        report.warnings = report.find_warnings(tally);
         report
     }
 }

@@ -171,6 +171,14 @@ fn what_is_wrong_is_said() {
     check("the generator itself fell behind", true, |_, tally, _| {
         tally.lateness.record_n(50_000, 100).expect("in range");
     });
+    let stood_still = report(|_, tally, _| {
+        tally.lateness.record_n(60, 20_000).expect("in range");
+        tally.woke_late(Duration::from_millis(900));
+        tally.delay.record_n(450_000, 100).expect("in range");
+    });
+    let warnings = stood_still.warnings.join("\n");
+    assert!(warnings.contains("stood still for 900 ms of the run, 900 ms at"), "{warnings}");
+    assert!(!warnings.contains("connections"), "it is not the server's fault: {warnings}");
     check("connections to come free", true, |_, tally, _| {
         tally.delay.record_n(50_000, 100).expect("in range");
     });

@@ -1,24 +1,39 @@
 //! What makes the figures of a report less than they seem.
 
 use super::Report;
+use crate::tally::{LATE, Tally, micros};
 use crate::units;
 
 /// Share of its time from which on a load thread has no room left.
 const BUSY: f64 = 0.9;
+/// Share of its time that a generator may stand still: beyond it, p99 is its own.
+const STALLED: f64 = 0.01;
 
 impl Report {
-    pub(super) fn find_warnings(&self, jobs_dropped: u64) -> Vec<String> {
+    pub(super) fn find_warnings(&self, tally: &Tally) -> Vec<String> {
+        let jobs_dropped = tally.jobs_dropped;
         let mut warnings = Vec::new();
         if self.is_open_loop() {
-            if self.lateness.p99_us > 5_000 {
+            // One long stall is a single late wake, but all slots of its time are late.
+            let stalled = tally.stalled / u32::try_from(self.threads.max(1)).unwrap_or(u32::MAX);
+            let has_stalled = stalled.as_secs_f64() > STALLED * self.elapsed_seconds;
+            if self.lateness.p99_us > micros(LATE) {
                 warnings.push(format!(
                     "the generator itself fell behind: its timer woke {} late at p99. It has too \
                      little CPU time, and the latencies above include that",
                     units::time(self.lateness.p99_us)
                 ));
+            } else if has_stalled {
+                warnings.push(format!(
+                    "the generator itself stood still for {} of the run, {} at the longest: it \
+                     was stopped, or has too little CPU time, and the latencies above include that",
+                    units::time(micros(stalled)),
+                    units::time(self.lateness.max_us)
+                ));
             }
             // What the generator did to itself is no fault of the connections.
-            if self.send_delay.p99_us > 10_000.max(2 * self.lateness.p99_us) {
+            if !has_stalled
+                && self.send_delay.p99_us > 10_000.max(2 * self.lateness.p99_us) {
                 warnings.push(format!(
                     "slots waited {} at p99 for one of the {} connections to come free (the \
                      latencies above include that): the server did not keep up, or more \
