@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// The HTTP server
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", conflicts_with = "engine")]
     url: String,
     /// Load an engine over the binary protocol instead: any of its cores (repeatable)
     #[arg(long, value_name = "HOST:PORT")]
@@ -98,26 +98,26 @@ pub(crate) struct Load {
     #[arg(long, value_name = "UNITS", value_parser = parse_count)]
     stock: Option<u64>,
     /// … and this price in minor units
-    #[arg(long, value_name = "MINOR UNITS", default_value_t = 1999)]
+    #[arg(long, value_name = "MINOR UNITS", default_value_t = 1999, requires = "stock")]
     price: u64,
     /// … and this limit per buyer (0: none)
-    #[arg(long, value_name = "UNITS", default_value_t = 1)]
+    #[arg(long, value_name = "UNITS", default_value_t = 1, requires = "stock")]
     limit: u32,
     /// … and this time to pay
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "stock")]
     hold_seconds: u32,
     /// … and so many places on the waitlist
-    #[arg(long, value_name = "PLACES", default_value_t = 0)]
+    #[arg(long, value_name = "PLACES", default_value_t = 0, requires = "stock")]
     waitlist_capacity: u32,
 
     /// The server's data directory: its secrets sign the tokens
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The signing secret, 64 hex digits in a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "engine")]
     secret_file: Option<PathBuf>,
     /// The key of the binary protocol, 64 hex digits in a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "engine")]
     key_file: Option<PathBuf>,
     /// One bearer token for all attempts
     #[arg(long, value_name = "TOKEN", env = "DOORBUSTER_TOKEN", hide_env_values = true)]
@@ -327,6 +327,22 @@ mod tests {
         assert_eq!(binary.target.to_string(), "binary 127.0.0.1:7400");
         assert_eq!(binary.products, ["product-1", "product-2", "product-3"]);
         binary.check().expect("it can be carried out");
+        // What would have no effect is refused, and not passed over.
+        for (alone, with) in [
+            (&["--limit", "5"][..], &["--stock", "5"][..]),
+            (&["--price", "5"], &["--stock", "5"]),
+            (&["--hold-seconds", "5"], &["--stock", "5"]),
+            (&["--waitlist-capacity", "5"], &["--stock", "5"]),
+            (&["--engine", "127.0.0.1:7400", "http://127.0.0.1:1"], &[]),
+            (&["--engine", "127.0.0.1:7400", "--secret-file", "x"], &[]),
+            (&["--key-file", "x"], &[]),
+        ] {
+            assert!(plan(&[&["--data", directory], alone].concat()).is_err(), "{alone:?}");
+            if !with.is_empty() {
+                let both = plan(&[&["--data", directory], alone, with].concat());
+                both.unwrap_or_else(|error| panic!("{alone:?} {with:?}: {error}"));
+            }
+        }
         let uneven = plan(&["--data", directory, "--products", "3", "--zipf", "1.1"]);
         uneven.expect("a plan").check().expect("it can be carried out");
         let remote = plan(&["--data", directory, "http://192.0.2.1:80"]).expect("a plan");
