@@ -3,6 +3,7 @@
 mod cli;
 mod compare;
 mod descriptors;
+mod files;
 mod html;
 mod live;
 #[cfg(feature = "tui")]
@@ -53,29 +54,30 @@ fn load(arguments: &Load) -> Result<ExitCode, Failure> {
     let plan = arguments.plan().map_err(|error| (format!("{error:#}"), MISUSE))?;
     let connections = plan.concurrency.saturating_add(plan.idle) as u64;
     descriptors::make_room_for(connections).map_err(|what| (what, MISUSE))?;
-    // A file that cannot be written is better known before the load than after it.
-    for file in [&arguments.out, &arguments.html].into_iter().flatten() {
-        let opened = fs::OpenOptions::new().create(true).append(true).open(file);
-        opened.map_err(|error| (unwritable(file, &error), MISUSE))?;
-    }
+    plan.check().map_err(|error| (error.to_string(), MISUSE))?;
+    let files = files::Files::try_out([&arguments.journal, &arguments.out, &arguments.html])
+        .map_err(|what| (what, MISUSE))?;
     let progress = Arc::new(Progress::default());
     stop_on_signals(&progress)
         .map_err(|error| (format!("signals cannot be handled: {error}"), FAILED))?;
     let live = Live::start(arguments, &plan, &progress);
     let result = doorbuster_loadgen::run(plan, progress);
     live.finish();
+    if result.is_err() {
+        files.forget();
+    }
     let report = result.map_err(|error| match error {
         LoadError::Plan(_) => (error.to_string(), MISUSE),
         _ => (error.to_string(), FAILED),
     })?;
     let json = || serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
     print(&if arguments.json { json() } else { report.to_string() });
-    if let Some(file) = &arguments.out {
-        write(file, &json())?;
-    }
+    let kept = arguments.out.as_ref().map_or(Ok(()), |file| write(file, &json()));
+    // One that failed is no reason to lose the other.
     if let Some(file) = &arguments.html {
         write(file, &html::page(&report))?;
     }
+    kept?;
     Ok(ExitCode::from(match (report.is_clean(), report.meets_slos()) {
         (true, true) => OK,
         (true, false) => MISSED,
@@ -116,11 +118,7 @@ fn read(file: &Path) -> Result<Report, Failure> {
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(file, text).map_err(|error| (unwritable(file, &error), FAILED))
-}
-
-fn unwritable(file: &Path, error: &io::Error) -> String {
-    format!("{} cannot be written: {error}", file.display())
+    fs::write(file, text).map_err(|error| (files::unwritable(file, &error), FAILED))
 }
 
 fn print(text: &str) {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use support::Shop;
 use support::http_server::HttpServer;
 
@@ -66,8 +67,23 @@ fn objectives_decide_the_exit_code() {
     assert_eq!(json["slos"][1]["isMet"], false);
     let (_, err) = scene.load(&["--slo", "p99<5"], 2);
     assert!(err.contains("with its unit"), "{err}");
-    let (_, err) = scene.load(&["--out", "/nonexistent/result.json"], 2);
-    assert!(err.contains("cannot be written"), "{err}");
+}
+
+#[test]
+fn files_that_cannot_be_written_are_known_before_the_load() {
+    let scene = Scene::new();
+    let (one, other) = (scene.path("one"), scene.path("other"));
+    for flag in ["--out", "--html", "--journal"] {
+        let (_, err) = scene.load(&[flag, "/nonexistent/file"], 2);
+        assert!(err.contains("/nonexistent/file cannot be written"), "{err}");
+    }
+    let (_, err) = scene.load(&["--out", &one, "--html", &one], 2);
+    assert!(err.contains("named twice"), "{err}");
+    scene.load(&["--out", &one, "--zipf", "1"], 2);
+    assert_eq!(scene.server.requests.load(SeqCst), 0, "nothing was sent");
+    let nobody = run(&["http://127.0.0.1:1", "--token", "x", "--out", &one, "--html", &other], 1);
+    assert!(nobody.1.contains("does not answer"), "{nobody:?}");
+    assert!(!Path::new(&one).exists() && !Path::new(&other).exists(), "nothing is left behind");
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub(crate) struct Load {
     tolerate_disconnects: bool,
     /// Write all that is sent and answered to this file, for `doorbuster-history check`
     #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    pub(crate) journal: Option<PathBuf>,
     /// The same seed asks for the same orders under the same keys. Default: random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
