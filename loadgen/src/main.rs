@@ -61,15 +61,19 @@ fn load(arguments: &Load) -> Result<ExitCode, Failure> {
     stop_on_signals(&progress)
         .map_err(|error| (format!("signals cannot be handled: {error}"), FAILED))?;
     let live = Live::start(arguments, &plan, &progress);
-    let result = doorbuster_loadgen::run(plan, progress);
+    let result = doorbuster_loadgen::run(plan, Arc::clone(&progress));
     live.finish();
     if result.is_err() {
         files.forget();
     }
-    let report = result.map_err(|error| match error {
+    let mut report = result.map_err(|error| match error {
         LoadError::Plan(_) => (error.to_string(), MISUSE),
         _ => (error.to_string(), FAILED),
     })?;
+    if progress.is_stopped() {
+        // Whoever waits for the exit code must not take a part for the whole.
+        report.ended_by.get_or_insert_with(|| "it was stopped by a key or a signal".to_owned());
+    }
     let json = || serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
     print(&if arguments.json { json() } else { report.to_string() });
     let kept = arguments.out.as_ref().map_or(Ok(()), |file| write(file, &json()));

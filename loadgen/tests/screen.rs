@@ -107,7 +107,8 @@ fn a_screen_is_drawn_and_put_away() {
     terminal.person.write_all(b"q").expect("a key");
     let status = child.0.wait().expect("it ends");
     wait_until("the report", || terminal.shows("latency, from the intended send time"));
-    assert_eq!(status.code(), Some(0));
+    assert!(terminal.shows("ended early: it was stopped by a key"));
+    assert_eq!(status.code(), Some(1), "a part of a run is not the whole of it");
     assert!(terminal.shows("\x1b[?1049l"), "the screen is put away");
     assert!(terminal.is_cooked(), "the terminal is as it was");
 }
