@@ -106,7 +106,10 @@ fn a_stall_shows_in_the_percentiles_of_an_open_loop() {
     assert!(latency.p99_us >= 900_000, "{report}");
     assert!(latency.p90_us >= 500_000, "{report}");
     assert!(service.p99_us < latency.p99_us, "{report}");
-    assert!(report.warnings.iter().any(|w| w.contains("connections to come free")), "{report}");
+    // On a machine that stood still as well, that is what is said.
+    let told = ["connections to come free", "stood still"];
+    let is_told = |w: &String| told.iter().any(|told| w.contains(told));
+    assert!(report.warnings.iter().any(is_told), "{report}");
 }
 
 #[test]

@@ -32,7 +32,11 @@ impl Report {
                 ));
             }
             // What the generator did to itself is no fault of the connections.
-            if !has_stalled && self.send_delay.p99_us > 10_000.max(2 * self.lateness.p99_us) {
+            let own = match has_stalled {
+                true => self.lateness.max_us,
+                false => self.lateness.p99_us,
+            };
+            if self.send_delay.p99_us > 10_000.max(2 * own) {
                 warnings.push(format!(
                     "slots waited {} at p99 for one of the {} connections to come free (the \
                      latencies above include that): the server did not keep up, or more \
