@@ -9,7 +9,7 @@ use crate::shards::Shards;
 use anyhow::Context;
 use std::path::Path;
 
-const SECONDS: u32 = 3;
+const SECONDS: u32 = 2;
 const CLIENTS: [u32; 4] = [1, 4, 16, 32];
 const TABLE: &str = "CREATE TABLE stock (id INT PRIMARY KEY, n BIGINT NOT NULL); \
                      INSERT INTO stock VALUES (1, 1000000000000)";

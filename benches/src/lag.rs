@@ -25,6 +25,8 @@ const SHORT_SEGMENTS: &str = "8MiB";
 const LONG_SEGMENTS: &str = "4GiB";
 const SHARDS: usize = 4;
 const SECONDS: u32 = 20;
+/// The most rounds: each takes as long as two sales and a drain.
+const ROUNDS_MAX: u32 = 3;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// How long the shards may be behind after the load's end.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -88,7 +90,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let (mut with, mut without) = (Columns::default(), Columns::default());
     let mut lag = LagColumns::default();
     let mut warnings = Vec::new();
-    for _ in 0..options.rounds {
+    let rounds = options.rounds.min(ROUNDS_MAX);
+    for _ in 0..rounds {
         shards.settle();
         let (report, cpu) =
             round_without(&program, options.scratch()?.path(), options.rate, orders)?;
@@ -108,10 +111,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     figures.note(machine::describe());
     figures.note(shards.describe());
     figures.note(format!(
-        "{} orders/s over HTTP for {seconds} s, {} rounds of each in turns; generator, server and \
-         all {SHARDS} shards share all cores and one disk; latency from the intended send time",
+        "{} orders/s over HTTP for {seconds} s, {rounds} rounds of each in turns; generator, server \
+         and all {SHARDS} shards share all cores and one disk; latency from the intended send time",
         figure(f64::from(options.rate)),
-        options.rounds,
     ));
     figures.note(
         "with: `serve` over the shards; without: `engine` and `edge`, one thread each as in \

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Rounds; the median counts
+    /// Rounds; the median counts (some of the longest measurements have three at the most)
     #[arg(long, global = true, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
