@@ -79,11 +79,11 @@ impl Books {
         }
     }
 
-    /// These slots are given up: they waited from their due time until now, and that counts.
-    pub(crate) fn cut_short(&self, untaken: &[Instant], now: Instant) {
-        for due in untaken {
-            self.tally(*due).unsent(*due, now);
-            self.flow().answered(Class::Failed, *due, now);
+    /// So many slots each, due at these times, are given up: they waited until now, and that counts.
+    pub(crate) fn cut_short(&self, untaken: impl Iterator<Item = (Instant, u64)>, now: Instant) {
+        for (due, slots) in untaken {
+            self.tally(due).unsent(due, now, slots);
+            self.flow().timeline.unsent(now, slots);
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
             books.attempted(due, due);
             books.answered(Class::Accepted, [due, due, at(12)]);
         }
-        books.cut_short(&[at(3), at(13), at(14)], at(15));
+        books.cut_short([(at(3), 1), (at(13), 1), (at(14), 1)].into_iter(), at(15));
         books.gave_up([at(0), at(20)].into_iter());
         let seen = books.close(Duration::from_secs(3), Duration::from_secs(20));
         let of = |tally: &Tally| {

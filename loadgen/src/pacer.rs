@@ -83,7 +83,7 @@ pub(crate) async fn pace<J>(
             gate.drop_jobs();
         }
         if now >= bounds.slots_until {
-            books.cut_short(&gate.untaken(), now);
+            books.cut_short(gate.untaken(), now);
             gate.close_slots();
         }
         if let Some(patience) = patience {

@@ -125,11 +125,11 @@ impl Tally {
     }
 
     pub(crate) fn refused(&mut self, code: &str) {
-        count(&mut self.refusals, code);
+        count(&mut self.refusals, code, 1);
     }
 
     pub(crate) fn failed(&mut self, code: &str) {
-        count(&mut self.failures, code);
+        count(&mut self.failures, code, 1);
     }
 
     pub(crate) fn violated(&mut self, describe: impl FnOnce() -> String) {
@@ -153,11 +153,15 @@ impl Tally {
         record(&mut self.delay, micros(now.saturating_duration_since(due)));
     }
 
-    /// A slot was given up: it waited from its due time until now, and that counts.
-    pub(crate) fn unsent(&mut self, due: Instant, now: Instant) {
-        self.record(Class::Failed, due, now, now);
-        self.unsent += 1;
-        self.failed("unsent");
+    /// So many slots were given up: they waited from their due time until now, and that counts.
+    pub(crate) fn unsent(&mut self, due: Instant, now: Instant, slots: u64) {
+        let track = &mut self.tracks[Class::Failed as usize];
+        for (into, since) in [(&mut track.latency, due), (&mut track.service, now)] {
+            into.record_n(micros(now.saturating_duration_since(since)), slots)
+                .expect("an auto-resizing histogram takes every value");
+        }
+        self.unsent += slots;
+        count(&mut self.failures, "unsent", slots);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -197,12 +201,12 @@ impl Tally {
     }
 }
 
-fn count(codes: &mut BTreeMap<String, u64>, code: &str) {
+fn count(codes: &mut BTreeMap<String, u64>, code: &str, more: u64) {
     if let Some(times) = codes.get_mut(code) {
-        *times += 1;
+        *times += more;
     } else {
         let code = if codes.len() < CODES_MAX { code } else { "others" };
-        *codes.entry(code.to_owned()).or_default() += 1;
+        *codes.entry(code.to_owned()).or_default() += more;
     }
 }
 
@@ -227,7 +231,7 @@ mod tests {
         let mut tally = Tally::new();
         let start = Instant::now();
         for seconds in 0..10 {
-            tally.unsent(start + Duration::from_secs(seconds), start + Duration::from_secs(10));
+            tally.unsent(start + Duration::from_secs(seconds), start + Duration::from_secs(10), 1);
         }
         assert_eq!((tally.unsent, tally.failures["unsent"]), (10, 10));
         assert!(tally.track(Class::Failed).latency.max() >= 10_000_000);

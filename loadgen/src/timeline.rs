@@ -74,6 +74,11 @@ impl Timeline {
         self.slice(at).sent += 1;
     }
 
+    /// So many orders were given up at `at`, before they were sent.
+    pub(crate) fn unsent(&mut self, at: Instant, orders: u64) {
+        self.slice(at).answers[Class::Failed as usize] += orders;
+    }
+
     /// The last answer to a request that was due at `due` came at `at`.
     pub(crate) fn answered(&mut self, class: Class, due: Instant, at: Instant) {
         let slice = self.slice(at);

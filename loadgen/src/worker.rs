@@ -148,7 +148,7 @@ async fn run(shared: &Arc<Shared>, worker: usize, journal: Option<Pen>) -> io::R
         // Every lane gave up, so nobody takes what is left.
         pacer.abort();
         let _ = pacer.await;
-        books.cut_short(&errands.gate.untaken(), Instant::now());
+        books.cut_short(errands.gate.untaken(), Instant::now());
         books.dropped(errands.gate.drop_jobs());
     }
     drop(errands);

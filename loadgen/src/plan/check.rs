@@ -72,7 +72,8 @@ impl Plan {
             match self.amount {
                 Amount::Attempts(attempts) => (1..=ATTEMPTS_MAX).contains(&attempts),
                 Amount::Duration(duration) => is_time(duration),
-            } && self.stages.iter().all(|stage| is_time(stage.duration)),
+            } && self.stages.iter().all(|stage| is_time(stage.duration))
+                && self.planned_attempts() <= ATTEMPTS_MAX as f64,
         );
         let rules = [
             (is_paced, "the rate", "0.001 to 1 000 000 000 attempts per second"),
@@ -171,8 +172,18 @@ impl Plan {
 
     /// Whether stages that may rest for a while ask for anything at all.
     fn stages_ask(&self) -> bool {
+        self.stages.is_empty() || self.planned_attempts() > 0.0
+    }
+
+    /// How many attempts the run is to make; 0 where the plan does not say it.
+    fn planned_attempts(&self) -> f64 {
         let attempts = |stage: &Stage| stage.mean_rate() * stage.duration.as_secs_f64();
-        self.stages.is_empty() || self.stages.iter().map(attempts).sum::<f64>() > 0.0
+        match (self.stages.as_slice(), self.amount, self.pace) {
+            ([], Amount::Attempts(attempts), _) => attempts as f64,
+            ([], Amount::Duration(time), Pace::Open { rate }) => rate * time.as_secs_f64(),
+            ([], Amount::Duration(_), Pace::Closed) => 0.0,
+            (stages, ..) => stages.iter().map(attempts).sum(),
+        }
     }
 
     fn is_on_loopback_over_http(&self) -> bool {
@@ -248,6 +259,11 @@ mod tests {
         check("the rate", |plan| plan.stages = vec![stage(1.0, 1), stage(-1.0, 2)]);
         check("the amount", |plan| plan.stages = vec![stage(1.0, 0)]);
         check("", |plan| plan.stages = vec![stage(0.0, 1), stage(5.0, 2)]);
+        check("the amount", |plan| plan.stages = vec![stage(1e9, 3_600)]);
+        check("the amount", |plan| {
+            plan.pace = Pace::Open { rate: 1e9 };
+            plan.amount = Amount::Duration(Duration::from_secs(3_600));
+        });
         check("one of the stages", |plan| plan.stages = vec![stage(0.0, 1)]);
         check("the rate", |plan| {
             plan.stages = vec![Stage::ramp(1.0, f64::INFINITY, Duration::from_secs(1))];

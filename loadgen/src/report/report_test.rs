@@ -69,7 +69,7 @@ fn orders_without_an_answer_take_their_time() {
             tally.ended(at);
         }
         // What was never sent is no part of the rate.
-        tally.unsent(start, start + Duration::from_secs(30));
+        tally.unsent(start, start + Duration::from_secs(30), 1);
     });
     assert_eq!((report.sent, report.rate.round() as u64), (2_000, 500));
 }
@@ -192,7 +192,7 @@ fn what_is_wrong_is_said() {
     });
     check("3 slots of the schedule were never sent", false, |_, tally, start| {
         for _ in 0..3 {
-            tally.unsent(start, start);
+            tally.unsent(start, start, 1);
         }
     });
     let busy = report_of(|_, seen, _| (seen.busy, seen.tally.attempts) = (0.97, 2_000));
