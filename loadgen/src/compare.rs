@@ -72,7 +72,8 @@ impl Comparison {
         figures.latencies("accepted ", |report| report.latency.get("accepted").copied());
         let cost = |r: &Report| Some(r.generator_cpu_us_per_request);
         figures.add("generator's CPU per request", Good::Neither, cost, |us| format!("{us:.1} µs"));
-        Self { names, tolerance, figures: figures.list, differences: differences(reports) }
+        let differences = differences(reports, &names);
+        Self { names, tolerance, figures: figures.list, differences }
     }
 
     /// Whether anything became worse.
@@ -139,8 +140,22 @@ fn share(count: u64, report: &Report) -> Option<f64> {
     (all > 0).then(|| count as f64 / all as f64)
 }
 
-/// What was asked for differently.
-fn differences([before, after]: [&Report; 2]) -> Vec<String> {
+/// Nothing, where nothing was asked for.
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// What was asked for differently, and what is only a part of what was asked for.
+fn differences(reports: [&Report; 2], names: &[String; 2]) -> Vec<String> {
+    let ended = |(report, name): (&Report, &String)| {
+        report.ended_by.as_ref().map(|why| format!("{name} ended early: {why}"))
+    };
+    let mut list = unlike(reports);
+    list.extend(reports.into_iter().zip(names).filter_map(ended));
+    list
+}
+
+fn unlike([before, after]: [&Report; 2]) -> Vec<String> {
     let facts = |report: &Report| {
         let plan = &report.plan;
         let rate = report.intended_rate.map_or_else(String::new, |rate| rate.to_string());
@@ -154,6 +169,17 @@ fn differences([before, after]: [&Report; 2]) -> Vec<String> {
             ("threads", report.threads.to_string()),
             ("buyers", report.buyers.to_string()),
             ("products", report.products.to_string()),
+            ("exponents of Zipf's law", optional(plan.zipf)),
+            ("attempts", optional(plan.attempts)),
+            ("durations", optional(plan.duration_seconds.map(|seconds| format!("{seconds} s")))),
+            ("warm-ups", optional(report.warm_up.as_ref().map(|it| format!("{} s", it.seconds)))),
+            ("idle connections", optional(report.idle.as_ref().map(|idle| idle.wanted))),
+            ("quantities", plan.quantity.to_string()),
+            ("shares of duplicates", plan.duplicates.to_string()),
+            ("shares that pay", plan.pay.to_string()),
+            ("shares that cancel", plan.cancel.to_string()),
+            ("retries", plan.retries.to_string()),
+            ("stocks", optional(plan.stock)),
         ]
     };
     let pairs = facts(before).into_iter().zip(facts(after));

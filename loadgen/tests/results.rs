@@ -221,6 +221,8 @@ fn what_became_worse_is_marked() {
     result["latency"]["orders"]["p90Us"] = json!(p90 * 3);
     result["errors"] = json!(5);
     result["threads"] = json!(2);
+    result["plan"]["zipf"] = json!(1.1);
+    result["endedBy"] = json!("a signal");
     fs::write(&after, result.to_string()).expect("written");
     let (text, _) = run(&["compare", &before, &after], 99);
     let row = |name: &str| {
@@ -231,6 +233,8 @@ fn what_became_worse_is_marked() {
     assert!(row("errors").ends_with("from none   ✗ worse"), "{text}");
     assert!(row("p50").ends_with("0.0 %"), "{text}");
     assert!(text.contains("! the threads differ: 1 and 2"), "{text}");
+    assert!(text.contains("! the exponents of Zipf's law differ: none and 1.1"), "{text}");
+    assert!(text.contains("! after.json ended early: a signal"), "{text}");
     let (text, _) = run(&["compare", &after, &before, "--tolerance", "1%"], 0);
     assert!(text.contains("−66.7 %   better"), "{text}");
 
