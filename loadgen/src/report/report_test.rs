@@ -132,6 +132,7 @@ fn the_json_can_be_read_again() {
     assert_eq!((warm_up.attempts, warm_up.errors, report.errors), (1, 1, 0));
     assert_eq!(report.violations, 1, "a broken promise counts at all times");
     assert!(report.to_string().contains("no-answer 1"), "{report}");
+    assert!(report.to_string().contains("counted below in the stages only"), "{report}");
     assert!(report.to_string().contains("✓ p50<1ms                800 µs"), "{report}");
     assert!(report.to_string().contains("✗ rate>1m "), "{report}");
     let json = serde_json::to_string(&report).expect("serializable");
@@ -194,6 +195,9 @@ fn what_is_wrong_is_said() {
         for _ in 0..3 {
             tally.unsent(start, start, 1);
         }
+    });
+    check("every order was refused", true, |_, tally, _| {
+        (0..1_000).for_each(|_| tally.refused("product-not-found"));
     });
     let busy = report_of(|_, seen, _| (seen.busy, seen.tally.attempts) = (0.97, 2_000));
     assert!(busy.to_string().contains("busy 97 % of the time"), "{busy}");

@@ -77,7 +77,11 @@ impl Report {
                 0 => String::new(),
                 _ => format!(", errors: {}", codes(&warm_up.failures)),
             };
-            let note = format!("attempts in {} s, counted nowhere below{errors}", warm_up.seconds);
+            let counted = match self.stages.is_empty() {
+                true => "counted nowhere below",
+                false => "counted below in the stages only",
+            };
+            let note = format!("attempts in {} s, {counted}{errors}", warm_up.seconds);
             line("warm-up", warm_up.attempts, note)?;
         }
         line("attempts", self.attempts, String::new())?;

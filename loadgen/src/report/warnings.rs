@@ -68,6 +68,13 @@ impl Report {
         if self.warm_up.is_some() && self.attempts == 0 {
             warnings.push("the run ended in its warm-up: nothing was counted".to_owned());
         }
+        if self.sent > 0 && self.refused >= self.sent {
+            warnings.push(
+                "every order was refused, so nothing was bought or sold out: see the codes. Are \
+                 the products defined (--stock defines them), and is the sale open?"
+                    .to_owned(),
+            );
+        }
         if let Some(idle) = self.idle.as_ref().filter(|idle| idle.opened < idle.wanted) {
             warnings.push(format!(
                 "{} of {} idle connections could not be made: {}",
