@@ -262,17 +262,13 @@ impl<H: Host> Core<H> {
             connection.close();
         }
         for owned in self.owned() {
-            let (id, sequence, digest) = {
+            let (id, sequence) = {
                 let partition = owned.partition.borrow();
-                (partition.id(), partition.durable(), partition.state().digest())
+                (partition.id(), partition.durable())
             };
             owned.log.seal().await.map_err(|source| EngineError::Log { partition: id, source })?;
-            tracing::debug!(
-                partition = id.get(),
-                sequence = sequence.get(),
-                digest = format!("{digest:016x}"),
-                "sealed"
-            );
+            // Not the state's digest: that would be a pass over all of it, for each partition.
+            tracing::debug!(partition = id.get(), sequence = sequence.get(), "sealed");
         }
         Ok(())
     }
