@@ -74,7 +74,7 @@ impl Books {
         for due in slots {
             self.tally(due).given_up += 1;
             if let Some(stages) = &mut self.flow().stages {
-                stages.given_up(due);
+                stages.given_up(due, 1);
             }
         }
     }
@@ -83,7 +83,11 @@ impl Books {
     pub(crate) fn cut_short(&self, untaken: impl Iterator<Item = (Instant, u64)>, now: Instant) {
         for (due, slots) in untaken {
             self.tally(due).unsent(due, now, slots);
-            self.flow().timeline.unsent(now, slots);
+            let flow = &mut *self.flow();
+            flow.timeline.unsent(now, slots);
+            if let Some(stages) = &mut flow.stages {
+                stages.given_up(due, slots);
+            }
         }
     }
 
@@ -131,12 +135,14 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Stage;
     use crate::target::Target;
 
     #[test]
     fn what_was_due_in_the_warm_up_does_not_count() {
         let mut plan = Plan::new(Target::http("127.0.0.1:1".parse().expect("an address")));
         plan.warm_up = Duration::from_secs(10);
+        plan.stages = vec![Stage::steady(1.0, Duration::from_secs(30))];
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let books = Books::new(&plan, start);
@@ -155,6 +161,8 @@ mod tests {
         let slices = seen.flow.timeline.slices();
         assert_eq!(slices[12].count(Class::Accepted), 3, "over time, all of it shows");
         assert_eq!(slices[15].count(Class::Failed), 3);
+        let stage = &seen.flow.stages.expect("a stage").counts[0];
+        assert_eq!((stage.offered, stage.given_up), (3 + 3 + 2, 3 + 2), "sent or not");
         assert!((seen.busy - 0.15).abs() < 1e-9);
     }
 }

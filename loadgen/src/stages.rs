@@ -176,11 +176,11 @@ impl Stages {
         }
     }
 
-    /// The time of an attempt came and went.
-    pub(crate) fn given_up(&mut self, due: Instant) {
+    /// The time of so many attempts came and went.
+    pub(crate) fn given_up(&mut self, due: Instant, attempts: u64) {
         if let Some(counts) = self.at(due) {
-            counts.offered += 1;
-            counts.given_up += 1;
+            counts.offered += attempts;
+            counts.given_up += attempts;
         }
     }
 
@@ -278,8 +278,8 @@ mod tests {
         };
         let busy = Answer::Failed(Failure { is_busy: true, ..Failure::busy("overloaded") });
         stages.offered(at(0));
-        stages.given_up(at(999));
-        stages.given_up(at(1_000));
+        stages.given_up(at(999), 1);
+        stages.given_up(at(1_000), 1);
         stages.order(&accepted, at(900), at(1_100));
         stages.order(&busy, at(1_000), at(1_100));
         stages.order(&accepted, at(9_000), at(9_100));

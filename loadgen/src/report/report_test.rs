@@ -103,8 +103,8 @@ fn stages_are_shown_one_by_one() {
         plan.stages = vec![Stage::ramp(0.0, 100.0, second), Stage::steady(900.0, second)];
         let mut stages = Stages::new(&plan.stages, start);
         stages.offered(start);
-        stages.given_up(start + second);
-        stages.given_up(start + second);
+        stages.given_up(start + second, 1);
+        stages.given_up(start + second, 1);
         seen.flow.stages = Some(stages);
     });
     let text = report.to_string();
