@@ -105,7 +105,10 @@ impl Schedule {
 
     /// The same of a stage, which may have none at all.
     fn slots_of(stage: &Stage) -> u64 {
-        (stage.mean_rate() * stage.duration.as_secs_f64()).ceil() as u64
+        let slots = stage.mean_rate() * stage.duration.as_secs_f64();
+        // 1.1/s for 10 s are 11, and not the 12 that the product rounds up to.
+        let whole = slots.round();
+        if (slots - whole).abs() <= 1e-9 * whole { whole as u64 } else { slots.ceil() as u64 }
     }
 
     /// Slots that this worker owns.
@@ -266,6 +269,9 @@ mod tests {
         assert_eq!(Schedule::slots_in(10_000.0, Duration::from_secs(30)), 300_000);
         assert_eq!(Schedule::slots_in(0.5, Duration::from_secs(1)), 1);
         assert_eq!(Schedule::slots_in(3.0, Duration::from_millis(500)), 2);
+        for (rate, seconds, want) in [(1.1, 10, 11), (0.7, 10, 7), (2.2, 5, 11), (0.3, 10, 3)] {
+            assert_eq!(Schedule::slots_in(rate, Duration::from_secs(seconds)), want, "{rate}");
+        }
     }
 
     #[test]
