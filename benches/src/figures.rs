@@ -159,13 +159,8 @@ pub(crate) fn figure(value: f64) -> String {
     let (whole, fraction) =
         text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
-    let mut grouped = String::from(sign);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(digit);
-    }
+    let whole: u64 = digits.parse().unwrap_or(u64::MAX);
+    let grouped = format!("{sign}{}", doorbuster_loadgen::units::number(whole));
     match fraction {
         Some(fraction) => format!("{grouped}.{fraction}"),
         None => grouped,

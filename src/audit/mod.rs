@@ -126,7 +126,7 @@ fn look(data: &Path, store: Option<&dyn Store>, state_orders_max: u64) -> Result
             Some(shards.iter().map(|shard| shard.order_count).sum::<u64>() - in_transit);
         let mut note = |count: u64, what: &str| {
             if count > 0 {
-                report.notes.push(format!("{} {what}", report::grouped(count)));
+                report.notes.push(format!("{} {what}", doorbuster_loadgen::units::number(count)));
             }
         };
         note(older, "orders of the store are older than the log: only their shard was looked at");

@@ -2,8 +2,8 @@
 
 use super::repair::Repairs;
 use super::repair_plan::Done;
-use super::report::grouped;
 use super::version::Version;
+use doorbuster_loadgen::units::number as grouped;
 use doorbuster_protocol::PartitionId;
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -2,6 +2,7 @@
 
 use super::findings::{Check, Divergence, Findings};
 use super::version::Version;
+use doorbuster_loadgen::units::number as grouped;
 use doorbuster_protocol::{PartitionId, Sequence};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -257,33 +258,9 @@ impl Divergence {
     }
 }
 
-/// A number with thin groups of three digits: `1 234 567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        fn check(number: u64, expected: &str) {
-            assert_eq!(grouped(number), expected);
-        }
-        check(0, "0");
-        check(999, "999");
-        check(1_000, "1 000");
-        check(1_234_567, "1 234 567");
-    }
 
     #[test]
     fn an_empty_audit_is_clean_and_says_what_was_not_checked() {

@@ -9,11 +9,12 @@
 use super::findings::{Check, Divergence};
 use super::ledger::Books;
 use super::log_failure;
-use super::report::{End, Report, grouped};
+use super::report::{End, Report};
 use crate::exit::Failure;
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::log::inspect::{Inspector, LoggedEvent, Visitor};
 use doorbuster_engine::state_machine::State;
+use doorbuster_loadgen::units::number as grouped;
 use doorbuster_protocol::outcome::ProductView;
 use doorbuster_protocol::{PartitionId, Sequence};
 

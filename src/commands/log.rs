@@ -2,7 +2,6 @@
 //! beside a live engine.
 
 use crate::audit::log_failure;
-use crate::audit::report::grouped;
 use crate::cli::{Log, LogDump, LogSelection, LogTail};
 use crate::config;
 use crate::event_lines;
@@ -11,6 +10,7 @@ use crate::roles::engine::directory_failure;
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::log::LogError;
 use doorbuster_engine::log::inspect::{Inspector, LoggedEvent, PartitionReport};
+use doorbuster_loadgen::units::number as grouped;
 use doorbuster_protocol::{PartitionId, Sequence};
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -1,11 +1,11 @@
 //! One line on the terminal that shows how the sale goes.
 
 use super::sale;
-use crate::audit::report::grouped;
 use crate::cli::Demo;
 use crate::metrics::Stock;
 use crate::roles::spawn;
 use doorbuster_loadgen::Progress;
+use doorbuster_loadgen::units::number as grouped;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -1,7 +1,7 @@
 //! What a sale came to, for eyes and for programs.
 
 use super::sale::Sold;
-use crate::audit::report::grouped;
+use doorbuster_loadgen::units::number as grouped;
 use doorbuster_loadgen::{Latencies, Report};
 use serde_json::{Value, json};
 use std::fmt::Write;
