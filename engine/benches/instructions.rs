@@ -3,8 +3,8 @@
 //! Times drift on a shared machine; instructions do not. Each case is run twice under callgrind, with
 //! so many orders and with twice as many, and the difference counts: what is done once is not in it.
 //! Nothing here asks for time, chance or a seed of the process, so the counts are the same in every
-//! run, and on every machine with the same toolchain and instruction set. Other code of the same crate may
-//! move them by a few percent, as something is inlined that was not before. CI runs it.
+//! run, and on every machine with the same toolchain and instruction set. Other code of the same
+//! crate may move them by a few percent, as something is inlined that was not before. CI runs it.
 //!
 //! ```text
 //! cargo bench -p doorbuster-engine --bench instructions               compare
