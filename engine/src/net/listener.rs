@@ -6,13 +6,17 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
 /// A connection without traffic is probed after this long, and then at intervals.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long an address that is in use is waited for, and how often it is tried.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(3);
+const TRY_EVERY: Duration = Duration::from_millis(10);
 
 /// A bound and listening socket that no executor owns yet.
 #[derive(Debug)]
@@ -22,8 +26,40 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
 }
 
-/// Binds and listens. No SO_REUSEPORT: a port that is in use is an error.
+/// Binds and listens. No SO_REUSEPORT: a port that stays in use is an error.
+///
+/// It may be in use for a moment by nobody: a killed process leaves its rings to a worker of the
+/// kernel, and with them, until the worker has come to it, the socket that they accept on. On a
+/// machine that is busy, that can be later than the next start.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
+    bind_telling(address, || {
+        tracing::info!(
+            %address,
+            "the address is in use; a killed engine may not have let go of it yet, so it is tried \
+             for {} s",
+            IN_USE_PATIENCE.as_secs()
+        );
+    })
+}
+
+/// The same; `tell` hears that it has to wait.
+fn bind_telling(address: SocketAddr, tell: impl FnOnce()) -> io::Result<Bound> {
+    let is_in_use = |tried: &io::Result<Bound>| {
+        tried.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    let begun = Instant::now();
+    let mut tried = bind_now(address);
+    if is_in_use(&tried) {
+        tell();
+    }
+    while is_in_use(&tried) && begun.elapsed() < IN_USE_PATIENCE {
+        thread::sleep(TRY_EVERY);
+        tried = bind_now(address);
+    }
+    tried
+}
+
+fn bind_now(address: SocketAddr) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit this: a client that vanished without a word gives its place back. No
@@ -54,8 +90,16 @@ impl Bound {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::net::{Ipv4Addr, TcpStream};
+    use super::{KEEPALIVE_IDLE, bind, bind_telling};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    #[test]
+    fn an_address_that_becomes_free_is_waited_for() {
+        let before = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = before.local_addr().expect("it listens");
+        let bound = bind_telling(address, || drop(before)).expect("it is free now");
+        assert_eq!(bound.address, address);
+    }
 
     #[test]
     fn accepted_sockets_notice_that_their_peer_is_gone() {
