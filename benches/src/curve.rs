@@ -50,22 +50,46 @@ impl Line {
     }
 }
 
+/// What one protocol came to.
+#[derive(Default)]
+struct Lines {
+    orders: Line,
+    refusals: Line,
+}
+
+impl Lines {
+    fn write(&self, protocol: &str, figures: &mut Figures) {
+        self.orders.write(&format!("{protocol}, orders"), figures);
+        self.refusals.write(&format!("{protocol}, sold out"), figures);
+    }
+}
+
+/// A round: which program, where its data lies, who sits where, and how long a point takes.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    program: &'a Path,
+    scratch: &'a Path,
+    seats: Seats,
+    time: Duration,
+}
+
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let program = options.program()?;
     let seats = Seats::choose();
     let seconds = options.seconds.unwrap_or(SECONDS);
     let time = Duration::from_secs(seconds.into());
-    let [mut binary, mut binary_refusals, mut http, mut http_refusals] = <[Line; 4]>::default();
+    let (mut binary, mut http) = (Lines::default(), Lines::default());
     for _ in 0..options.rounds.min(3) {
         let scratch = options.scratch()?;
-        of_binary(&program, scratch.path(), seats, time, &mut binary, &mut binary_refusals)?;
+        let course = Course { program: &program, scratch: scratch.path(), seats, time };
+        of_binary(course, &mut binary)?;
         let scratch = options.scratch()?;
+        let course = Course { scratch: scratch.path(), ..course };
         // On a thread of its own, whose seat the generator's threads inherit.
         thread::scope(|scope| {
             let measuring = scope.spawn(|| {
                 machine::sit_on(seats.client);
-                let (orders, refusals) = (&mut http, &mut http_refusals);
-                of_http(&program, scratch.path(), seats, time, orders, refusals)
+                of_http(course, &mut http)
             });
             measuring.join().expect("a measurement does not panic")
         })?;
@@ -80,21 +104,14 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         options.rounds.min(3),
         count(BUYERS),
     ));
-    binary.write("binary, orders", &mut figures);
-    binary_refusals.write("binary, sold out", &mut figures);
-    http.write("HTTP, orders", &mut figures);
-    http_refusals.write("HTTP, sold out", &mut figures);
+    binary.write("binary", &mut figures);
+    http.write("HTTP", &mut figures);
     Ok(figures)
 }
 
-fn of_binary(
-    program: &Path,
-    scratch: &Path,
-    seats: Seats,
-    time: Duration,
-    orders: &mut Line,
-    refusals: &mut Line,
-) -> anyhow::Result<()> {
+fn of_binary(course: Course<'_>, lines: &mut Lines) -> anyhow::Result<()> {
+    let Course { program, scratch, seats, time } = course;
+    let Lines { orders, refusals } = lines;
     let (server, address) = Server::engine(program, scratch, seats.server)?;
     let key = server.engine_key()?;
     let (hot, sold_out) = ([ProductId::parse(HOT)?], [ProductId::parse(SOLD_OUT)?]);
@@ -120,14 +137,9 @@ fn of_binary(
     server.stop()
 }
 
-fn of_http(
-    program: &Path,
-    scratch: &Path,
-    seats: Seats,
-    time: Duration,
-    orders: &mut Line,
-    refusals: &mut Line,
-) -> anyhow::Result<()> {
+fn of_http(course: Course<'_>, lines: &mut Lines) -> anyhow::Result<()> {
+    let Course { program, scratch, seats, time } = course;
+    let Lines { orders, refusals } = lines;
     let (mut server, http) = Server::serve_on(seats.server, program, scratch)?;
     server.wait_until_ready(http)?;
     let credentials = Credentials::secret(&server.token_secret()?);
