@@ -118,6 +118,16 @@ impl Object {
 }
 
 fn write_text(value: &str, out: &mut Vec<u8>) {
+    // Without a way out in the middle this takes many bytes at a time, and nearly every text passes.
+    let is_plain = value
+        .bytes()
+        .fold(true, |is_plain, byte| is_plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+        return;
+    }
     serde_json::to_writer(&mut *out, value).expect("a text is JSON and a vector takes all bytes");
 }
 

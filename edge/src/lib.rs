@@ -20,6 +20,7 @@
 //! | `worker` | what one thread has |
 //! | `service` | from a request to its answer |
 //! | `turns` | who may begin when more comes than can be done |
+//! | `names` | the ids of product names that were asked for of late |
 //! | `router` | which resource a path names, which methods it takes |
 //! | `middleware` | who asks, how often, and the request's id |
 //! | `handlers` | what each route does: orders, products, health |
@@ -58,6 +59,7 @@ mod handlers;
 mod json;
 mod limits;
 mod middleware;
+mod names;
 mod problem;
 mod refusal;
 mod render;

@@ -111,6 +111,12 @@ fn zeros<const N: usize>() -> [AtomicU64; N] {
     std::array::from_fn(|_| AtomicU64::new(0))
 }
 
+/// Counts in what only this thread writes: a plain load and store, where an addition that others may
+/// take part in would keep the whole core waiting.
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+}
+
 impl ThreadMetrics {
     fn new() -> Self {
         Self {
@@ -130,7 +136,7 @@ impl ThreadMetrics {
 
     pub(crate) fn request(&self, route: usize, status: u16) {
         let slot = STATUSES.iter().position(|known| *known == status);
-        self.requests[route][slot.unwrap_or(STATUSES.len() - 1)].fetch_add(1, Relaxed);
+        add(&self.requests[route][slot.unwrap_or(STATUSES.len() - 1)], 1);
     }
 
     pub(crate) fn order(&self, kind: OrderType, result: OrderResult) {
@@ -142,14 +148,14 @@ impl ThreadMetrics {
             OrderResult::Cancelled => 4,
             OrderResult::Refused(code) => ACCEPTED.len() + code as usize,
         };
-        self.orders[kind as usize][slot].fetch_add(1, Relaxed);
+        add(&self.orders[kind as usize][slot], 1);
     }
 
     pub(crate) fn order_took(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let slot = DURATION_BOUNDS_US.partition_point(|bound| *bound < micros);
-        self.durations[slot].fetch_add(1, Relaxed);
-        self.duration_sum_us.fetch_add(micros, Relaxed);
+        add(&self.durations[slot], 1);
+        add(&self.duration_sum_us, micros);
     }
 
     pub(crate) fn rejected(&self, reason: Rejected) {
@@ -157,7 +163,7 @@ impl ThreadMetrics {
     }
 
     pub(crate) fn rejected_many(&self, reason: Rejected, count: usize) {
-        self.rejected[reason as usize].fetch_add(count as u64, Relaxed);
+        add(&self.rejected[reason as usize], count as u64);
     }
 
     pub(crate) fn set_connections(&self, open: usize) {

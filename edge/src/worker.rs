@@ -9,6 +9,7 @@ use crate::metrics::{EdgeMetrics, ThreadMetrics};
 use crate::middleware::authentication::Authentication;
 use crate::middleware::rate_limit::RateLimits;
 use crate::middleware::request_id::RequestIds;
+use crate::names::ProductNames;
 use crate::token::TokenError;
 use crate::turns::Turns;
 use doorbuster_persistence::Store;
@@ -37,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authentication: Authentication,
     pub(crate) turns: Rc<Turns>,
+    pub(crate) names: ProductNames,
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) request_ids: RequestIds,
     pub(crate) metrics: Arc<ThreadMetrics>,
@@ -68,6 +70,7 @@ impl Worker {
             engine: EngineLink::connecting(Arc::clone(&config), Arc::clone(&metrics)),
             authentication,
             turns,
+            names: ProductNames::default(),
             request_ids: RequestIds::new(request_prefix),
             connections: Connections::default(),
             warned: Cell::new(None),

@@ -13,14 +13,10 @@ use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 /// The namespace of product names: UUIDv5 of `product.doorbuster` in the DNS namespace.
-fn product_namespace() -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"product.doorbuster")
-}
+const PRODUCT_NAMESPACE: Uuid = Uuid::from_u128(0x2ca25abc_1535_5928_a303_87884d081d2b);
 
 /// The namespace of buyer names: UUIDv5 of `buyer.doorbuster` in the DNS namespace.
-fn buyer_namespace() -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"buyer.doorbuster")
-}
+const BUYER_NAMESPACE: Uuid = Uuid::from_u128(0x1115d213_9a54_5494_84a2_01cc4c3a4b0b);
 
 /// Why a text is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +102,7 @@ impl ProductId {
         if !is_name(text) {
             return Err(IdError::Name);
         }
-        Ok(Self(Uuid::new_v5(&product_namespace(), text.as_bytes()).into_bytes()))
+        Ok(Self(Uuid::new_v5(&PRODUCT_NAMESPACE, text.as_bytes()).into_bytes()))
     }
 }
 
@@ -119,7 +115,7 @@ impl BuyerId {
         if !is_name(text) {
             return Err(IdError::Name);
         }
-        Ok(Self(Uuid::new_v5(&buyer_namespace(), text.as_bytes()).into_bytes()))
+        Ok(Self(Uuid::new_v5(&BUYER_NAMESPACE, text.as_bytes()).into_bytes()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Orders: placed, read, paid, cancelled, listed. The engine answers for an order while it holds
 //! it, the store after.
 
+use super::products::parse_product;
 use super::{page, parameter};
 use crate::body::order::{OrderBody, parse_flash_sale, parse_items};
 use crate::metrics::{OrderResult, OrderType, Rejected};
@@ -24,7 +25,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) async fn place_flash_sale(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
     // The path alone says whose turn it is, before the token and the body cost anything. What is
     // wrong with it is said to those who may know.
-    let product = parse_product(product);
+    let product = parse_product(call, product);
     let turn = match &product {
         Ok(product) => Some(call.order_turn(*product).await?),
         Err(_) => None,
@@ -218,10 +219,6 @@ pub(crate) async fn list(call: &Call<'_>, user: &str) -> Result<Answer, Problem>
 /// Whose order it must be; an administrator's may be anybody's.
 fn owner(identity: &Identity) -> Option<BuyerId> {
     (!identity.admin).then_some(identity.buyer)
-}
-
-fn parse_product(segment: &str) -> Result<ProductId, Problem> {
-    super::products::parse_product(segment)
 }
 
 /// What is no UUID is a mistake; a UUID that cannot be an order's is just not there.

@@ -15,14 +15,16 @@ use doorbuster_protocol::{Outcome, ProductId};
 use hyper::StatusCode;
 
 /// The product that a path names.
-pub(crate) fn parse_product(segment: &str) -> Result<ProductId, Problem> {
-    ProductId::parse(&parameter(segment, "product")?)
+pub(crate) fn parse_product(call: &Call<'_>, segment: &str) -> Result<ProductId, Problem> {
+    let names = &call.worker.names;
+    names
+        .parse(&parameter(segment, "product")?)
         .map_err(|error| Problem::invalid("product", format!("The path names no product: {error}")))
 }
 
 /// `GET /products/{product}`
 pub(crate) async fn read(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
-    let product = parse_product(product)?;
+    let product = parse_product(call, product)?;
     let view = read_live(call, product).await?;
     Ok(describe(call, StatusCode::OK, &view).await)
 }
@@ -49,7 +51,7 @@ async fn describe(call: &Call<'_>, status: StatusCode, view: &ProductView) -> An
 /// `PUT /products/{product}`
 pub(crate) async fn define(call: &Call<'_>, segment: &str) -> Result<Answer, Problem> {
     require_admin(&call.identify()?)?;
-    let product = parse_product(segment)?;
+    let product = parse_product(call, segment)?;
     let body = parse_definition(&call.json_body().await?, product)?;
     let partition = call.partition_of(product)?;
     // Both questions leave in one frame, and the engine takes them in order.
@@ -102,7 +104,7 @@ fn incomplete(terms: &Define) -> Problem {
 /// `PUT /products/{product}/inventory`
 pub(crate) async fn change_inventory(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
     require_admin(&call.identify()?)?;
-    let product = parse_product(product)?;
+    let product = parse_product(call, product)?;
     let command = match parse_inventory(&call.json_body().await?)? {
         InventoryBody::Add(units) => Command::Restock { product, units },
         InventoryBody::Withdraw(units) => Command::Withdraw { product, units },
@@ -113,7 +115,7 @@ pub(crate) async fn change_inventory(call: &Call<'_>, product: &str) -> Result<A
 /// `PUT /products/{product}/state`
 pub(crate) async fn change_state(call: &Call<'_>, product: &str) -> Result<Answer, Problem> {
     require_admin(&call.identify()?)?;
-    let product = parse_product(product)?;
+    let product = parse_product(call, product)?;
     let state = parse_state(&call.json_body().await?)?;
     change(call, product, Command::SetState { product, state }).await
 }

@@ -11,6 +11,9 @@ use std::cell::Cell;
 /// The header of requests and answers.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Bytes of an id that was made here: two numbers of 16 digits at the most, and what parts them.
+const FRESH_BYTES_MAX: usize = 33;
+
 /// Makes the ids of one thread.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
@@ -36,7 +39,20 @@ impl RequestIds {
     /// A new id.
     pub(crate) fn fresh(&self) -> String {
         let count = self.next.replace(self.next.get() + 1);
-        format!("{:016x}-{count:x}", self.prefix)
+        let mut id = String::with_capacity(FRESH_BYTES_MAX);
+        push_hexadecimal(self.prefix, 16, &mut id);
+        id.push('-');
+        push_hexadecimal(count, (16 - count.leading_zeros() / 4).max(1), &mut id);
+        id
+    }
+}
+
+/// The lowest digits of a number: what the formatting of the standard library writes in several times
+/// as long.
+fn push_hexadecimal(number: u64, digits: u32, out: &mut String) {
+    for place in (0..digits).rev() {
+        let digit = number >> (4 * place) & 0xF;
+        out.push(char::from(b"0123456789abcdef"[digit as usize]));
     }
 }
 
@@ -67,5 +83,9 @@ mod tests {
         let (one, two) = (ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
         assert_ne!(one, two);
         assert!(is_plain(one.as_bytes()));
+        for count in [9, 0xF, 0x10, 0xABC, u64::MAX - 1] {
+            ids.next.set(count);
+            assert_eq!(ids.fresh(), format!("00000000000000ab-{count:x}"));
+        }
     }
 }

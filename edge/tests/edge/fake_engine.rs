@@ -32,6 +32,8 @@ struct Connection {
     session: ServerSession,
     stream: TcpStream,
     watches: bool,
+    /// Requests of the frames that were just read; empty in between, and kept for its room.
+    requests: Vec<(u64, Request)>,
 }
 
 impl Connection {
@@ -182,6 +184,7 @@ impl Shared {
             session: ServerSession::new(&self.key, nonce, map),
             stream,
             watches: false,
+            requests: Vec::new(),
         }));
         self.connections.lock().unwrap().push(Arc::clone(&connection));
         let mut bytes = [0; 65_536];
@@ -197,7 +200,7 @@ impl Shared {
     /// `false`: hang up.
     fn receive(&self, connection: &mut Connection, bytes: &[u8]) -> bool {
         connection.session.receive(bytes);
-        let mut requests = Vec::new();
+        let mut requests = std::mem::take(&mut connection.requests);
         loop {
             match connection.session.poll() {
                 Ok(Some(ClientMessage::Requests(frame))) => {
@@ -212,7 +215,7 @@ impl Shared {
                 }
             }
         }
-        for (correlation, request) in requests {
+        for (correlation, request) in requests.drain(..) {
             let reaction = (self.script.lock().unwrap())(&request);
             self.asked.lock().unwrap().push(request);
             self.changed.notify_all();
@@ -224,6 +227,7 @@ impl Shared {
                 Reaction::HangUp => return false,
             }
         }
+        connection.requests = requests;
         connection.write();
         true
     }
