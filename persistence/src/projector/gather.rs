@@ -3,7 +3,9 @@
 //!
 //! A chunk is a run of events of one partition, decoded. Chunks of all partitions gather until the
 //! batch is full, or its first chunk has waited long enough and nothing is being written. So a shard
-//! that keeps up gets small batches soon, and one that does not gets full ones without a pause.
+//! that keeps up gets small batches soon, and one that does not gets full ones without a pause. While
+//! rows come by the thousand a second, a batch gathers for longer: its rows share the pages of an index
+//! and a commit, and in a rush every row costs orders what it costs the shard.
 //!
 //! Between batches the shard is asked now and then where it stands, so that one that has lost commits
 //! is noticed also when nothing more is to be written.
@@ -19,6 +21,11 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
+
+/// A batch that has so many rows when it is due comes of a rush.
+const RUSH_ROWS: usize = 256;
+/// In a rush, a batch gathers so many times as long.
+const RUSH_DELAYS: u32 = 10;
 
 /// A run of events of one partition, as changes of one shard.
 #[derive(Debug)]
@@ -61,7 +68,8 @@ impl Gatherer<'_> {
         // A chunk that did not fit.
         let mut spare: Option<Chunk> = None;
         let mut is_open = true;
-        let mut due = Instant::now();
+        // When the first chunk of the batch came.
+        let mut began = Instant::now();
         let mut writing: Option<Writing<'_>> = None;
         let known = self.from.iter().map(|stored| (stored.partition, stored.sequence));
         let mut reached: BTreeMap<_, _> = known.collect();
@@ -73,12 +81,14 @@ impl Gatherer<'_> {
                 is_looking = true;
             }
             let is_full = spare.is_some() || gathered.batch.changes.len() >= self.rows_max;
+            let is_rush = gathered.batch.changes.len() >= RUSH_ROWS;
+            let due = began + self.delay * if is_rush { RUSH_DELAYS } else { 1 };
             let is_due = is_full || !is_open || Instant::now() >= due;
             if writing.is_none() && is_due && !gathered.is_empty() {
                 let full = std::mem::replace(&mut gathered, Gathered::new(self.buckets));
                 writing = Some(Box::pin(self.writer.write(full)));
                 if let Some(chunk) = spare.take() {
-                    due = Instant::now() + self.delay;
+                    began = Instant::now();
                     gathered.take(chunk, self.writer.metrics());
                 }
                 continue;
@@ -115,7 +125,7 @@ impl Gatherer<'_> {
                 Turn::Chunk(Some(chunk)) => {
                     let rows = gathered.batch.changes.len() + chunk.changes.len();
                     if gathered.is_empty() {
-                        due = Instant::now() + self.delay;
+                        began = Instant::now();
                     } else if rows > self.rows_max {
                         spare = Some(chunk);
                         continue;

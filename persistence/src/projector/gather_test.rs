@@ -135,3 +135,39 @@ async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
     gatherer.run(queue).await.expect("everything is written");
     assert_eq!(*shard.written.lock().expect("no panic"), [10, 100, 30]);
 }
+
+/// Rows that come in a rush gather for longer.
+#[tokio::test]
+async fn in_a_rush_a_batch_gathers_for_longer() {
+    let shard = Gated::new(9);
+    let (writer, _reported, _stopper) = writer(&shard);
+    let delay = Duration::from_millis(10);
+    let gatherer = Gatherer {
+        writer: &writer,
+        buckets: BucketSet::ALL,
+        rows_max: 10_000,
+        delay,
+        from: Vec::new(),
+        look_every: Duration::from_secs(3_600),
+    };
+    let (chunks, queue) = mpsc::channel(8);
+    let mut begun = shard.begun.subscribe();
+    let few = RUSH_ROWS as u64 - 1;
+    let test = async {
+        let sent = Instant::now();
+        chunks.send(chunk(1, few)).await.expect("it gathers");
+        begun.wait_for(|begun| *begun == 1).await.expect("the shard is there");
+        assert!(sent.elapsed() >= delay);
+        let sent = Instant::now();
+        for first in [1, 2, 3].map(|number| 1 + few * number) {
+            chunks.send(chunk(first, few)).await.expect("it gathers");
+        }
+        begun.wait_for(|begun| *begun == 2).await.expect("the shard is there");
+        assert!(sent.elapsed() >= delay * RUSH_DELAYS);
+        drop(chunks);
+    };
+    let (ended, ()) = tokio::join!(gatherer.run(queue), test);
+    ended.expect("everything is written");
+    let few = RUSH_ROWS - 1;
+    assert_eq!(*shard.written.lock().expect("no panic"), [few, 3 * few]);
+}

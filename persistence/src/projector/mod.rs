@@ -96,7 +96,7 @@ pub struct ProjectorConfig {
     pub consumer: u8,
     /// Rows of one transaction, at least 1. Only an event that alone changes more exceeds it.
     pub batch_rows_max: usize,
-    /// How long the first event of a batch waits for more.
+    /// How long the first event of a batch waits for more; ten times as long in a rush.
     pub batch_delay: Duration,
     /// How often a shard is asked where it stands: it may have fallen back to an older state with
     /// nothing left to write that would show it.

@@ -16,9 +16,7 @@ use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::event::Terms;
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{Epoch, OrderId, ProductId, Sequence, Timestamp};
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 /// Bytes of a dead letter's description that are kept.
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
@@ -119,8 +117,9 @@ pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Writte
         return Err(StoreError::Moved { shard: shard::NAME.into(), owned });
     }
     let mut written = Written::default();
+    let mut inserts = OrderInserts::prepare(&transaction).map_err(failure)?;
     for change in &batch.changes {
-        match write_change(&transaction, change) {
+        match write_change(&transaction, &mut inserts, change) {
             Ok(Effect::Written) => written.rows += 1,
             Ok(Effect::Skipped) => {}
             Err(Refusal::Poison(reason)) => {
@@ -130,6 +129,7 @@ pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Writte
             Err(Refusal::Failed(error)) => return Err(error),
         }
     }
+    drop(inserts);
     transaction.commit().map_err(failure)?;
     Ok(written)
 }
@@ -164,11 +164,17 @@ fn move_checkpoint(transaction: &Transaction<'_>, advance: &Advance) -> Result<(
     Err(StoreError::OutOfStep { partition, stored: stored.sequence, after: advance.after })
 }
 
-fn write_change(transaction: &Transaction<'_>, change: &Change) -> Result<Effect, Refusal> {
+fn write_change(
+    transaction: &Transaction<'_>,
+    inserts: &mut OrderInserts<'_>,
+    change: &Change,
+) -> Result<Effect, Refusal> {
     let at = time(change.at)?;
     let version = change.sequence.get() as i64;
     match &change.row {
-        RowChange::OrderCreated(order) => create_order(transaction, order, change.sequence),
+        RowChange::OrderCreated(order) => {
+            create_order(transaction, inserts, order, change.sequence)
+        }
         RowChange::OrderMoved { order, status, expires_at } => {
             move_order(transaction, *order, *status, *expires_at, change)
         }
@@ -195,25 +201,27 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> Result<Effect
 
 fn create_order(
     transaction: &Transaction<'_>,
+    inserts: &mut OrderInserts<'_>,
     order: &OrderRow,
     event: Sequence,
 ) -> Result<Effect, Refusal> {
-    let stored: Option<i64> = transaction
-        .prepare_cached("SELECT version FROM orders WHERE id = ?1")?
-        .query_row(params![order.order.as_bytes()], |row| row.get(0))
-        .optional()?;
-    match stored {
-        Some(version) if version >= event.get() as i64 => return Ok(Effect::Skipped),
-        Some(_) => return Err(Refusal::Poison("another event made this order".into())),
-        None => {}
-    }
-    match insert_order(transaction, order, event) {
+    match inserts.insert(order, event) {
+        Ok(true) => Ok(Effect::Written),
+        Ok(false) => {
+            let version: i64 = transaction
+                .prepare_cached("SELECT version FROM orders WHERE id = ?1")?
+                .query_row(params![order.order.as_bytes()], |row| row.get(0))?;
+            match version >= event.get() as i64 {
+                true => Ok(Effect::Skipped),
+                false => Err(Refusal::Poison("another event made this order".into())),
+            }
+        }
         Err(Refusal::Poison(reason)) => {
             // The order is either there with all its items or a dead letter.
             delete_order(transaction, order.order)?;
             Err(Refusal::Poison(reason))
         }
-        inserted => inserted.map(|()| Effect::Written),
+        Err(failed) => Err(failed),
     }
 }
 
@@ -223,13 +231,38 @@ pub(super) fn insert_order(
     order: &OrderRow,
     version: Sequence,
 ) -> Result<(), Refusal> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO orders (id, user_id, total_amount, currency, status, created_at,
-                 updated_at, expires_at, version)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?
-        .execute(params![
+    match OrderInserts::prepare(transaction)?.insert(order, version)? {
+        true => Ok(()),
+        false => Err(Refusal::Poison("the order is there already".into())),
+    }
+}
+
+/// The statements that make orders. Nearly every row comes through them, and finding a statement
+/// among those that are prepared takes as long as a part of running it: a batch does it once.
+struct OrderInserts<'a> {
+    order: CachedStatement<'a>,
+    item: CachedStatement<'a>,
+}
+
+impl<'a> OrderInserts<'a> {
+    fn prepare(connection: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            order: connection.prepare_cached(
+                "INSERT INTO orders (id, user_id, total_amount, currency, status, created_at,
+                     updated_at, expires_at, version)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (id) DO NOTHING",
+            )?,
+            item: connection.prepare_cached(
+                "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+        })
+    }
+
+    /// Makes an order with its items, as of an event. `false`: there is one with this id.
+    fn insert(&mut self, order: &OrderRow, version: Sequence) -> Result<bool, Refusal> {
+        let inserted = self.order.execute(params![
             order.order.as_bytes(),
             order.buyer.as_bytes(),
             amount(order.total_amount)?,
@@ -240,30 +273,26 @@ pub(super) fn insert_order(
             optional_time(order.expires_at)?,
             version.get() as i64,
         ])?;
-    insert_items(transaction, order)
+        if inserted == 0 {
+            return Ok(false);
+        }
+        for (line, item) in (0_u32..).zip(&order.items) {
+            self.item.execute(params![
+                order.order.as_bytes(),
+                line,
+                item.product.as_bytes(),
+                item.quantity.get(),
+                amount(item.unit_price)?,
+            ])?;
+        }
+        Ok(true)
+    }
 }
 
 /// Takes an order and its items away, if it is there.
 pub(super) fn delete_order(transaction: &Transaction<'_>, order: OrderId) -> Result<(), Refusal> {
     for sql in ["DELETE FROM order_items WHERE order_id = ?1", "DELETE FROM orders WHERE id = ?1"] {
         transaction.prepare_cached(sql)?.execute(params![order.as_bytes()])?;
-    }
-    Ok(())
-}
-
-fn insert_items(transaction: &Transaction<'_>, order: &OrderRow) -> Result<(), Refusal> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    for (line, item) in (0_u32..).zip(&order.items) {
-        insert.execute(params![
-            order.order.as_bytes(),
-            line,
-            item.product.as_bytes(),
-            item.quantity.get(),
-            amount(item.unit_price)?,
-        ])?;
     }
     Ok(())
 }
