@@ -15,7 +15,7 @@ use super::flip::{self, Flip};
 use super::frame::{HEADER_BYTES, Header, Parsed};
 use super::segments::{Named, missing, segment_name};
 use super::window::Window;
-use crate::storage::{BLOCK, Mode, Storage, block_up};
+use crate::storage::{BLOCK, File, Mode, Storage, block_up};
 use doorbuster_protocol::{Epoch, Sequence};
 use std::io;
 use std::path::PathBuf;
@@ -217,6 +217,9 @@ impl<S: Storage> Walk<S> {
         if self.window.is_none() {
             let opened = self.storage.open(&self.segment().name, Mode::Read).await;
             let file = opened.map_err(|source| self.io(source))?;
+            if !self.is_following {
+                file.read_on();
+            }
             let read_bytes = block_up(self.segment().bytes).clamp(BLOCK, READ_BYTES as u64);
             self.window = Some(Window::new(file, read_bytes as usize));
         }

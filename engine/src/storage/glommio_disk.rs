@@ -20,6 +20,7 @@
 //! glommio cannot read in sysfs) writes go through the page cache, with the same fdatasync;
 //! [`GlommioDisk::probe`] decides once, before any core starts.
 
+use super::read_ahead::ReadAhead;
 use super::{Entry, File, Mode, Storage, block_down, in_flight, std_disk};
 use doorbuster_protocol::PartitionId;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
@@ -261,7 +262,10 @@ impl GlommioDisk {
         Ok(match self.mode {
             WriteMode::Direct => {
                 look_at_device(&self.path).await?;
-                GlommioFile::Direct(options.dma_open(path).await.map_err(plain)?)
+                GlommioFile::Direct(DirectFile {
+                    file: Rc::new(options.dma_open(path).await.map_err(plain)?),
+                    ahead: RefCell::default(),
+                })
             }
             WriteMode::Buffered => {
                 GlommioFile::Buffered(options.buffered_open(path).await.map_err(plain)?)
@@ -272,7 +276,7 @@ impl GlommioDisk {
     fn mark(&self, file: &GlommioFile, name: &str) {
         let path = self.path.join(name);
         match file {
-            GlommioFile::Direct(file) => in_flight::mark(file, &path),
+            GlommioFile::Direct(direct) => in_flight::mark(&*direct.file, &path),
             GlommioFile::Buffered(file) => in_flight::mark(file, &path),
         }
     }
@@ -282,9 +286,66 @@ impl GlommioDisk {
 #[derive(Debug)]
 pub enum GlommioFile {
     /// Direct I/O.
-    Direct(DmaFile),
+    Direct(DirectFile),
     /// Through the page cache.
     Buffered(BufferedFile),
+}
+
+/// A file that is read and written directly.
+#[derive(Debug)]
+pub struct DirectFile {
+    file: Rc<DmaFile>,
+    /// What was read ahead; none unless it was said to be read on.
+    ahead: RefCell<Option<ReadAhead>>,
+}
+
+impl DirectFile {
+    /// The same as [`File::read_at`].
+    async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let Some(mut ahead) = self.ahead.take() else { return self.read_here(offset, into).await };
+        let mut done = 0;
+        if ahead.goes_on_at(offset) {
+            done = ahead.read(&self.file, into).await.map_err(plain)?;
+        }
+        if done < into.len() {
+            done += self.read_here(offset + done as u64, &mut into[done..]).await?;
+            ahead = ReadAhead::from(offset + done as u64);
+        }
+        self.ahead.replace(Some(ahead));
+        Ok(done)
+    }
+
+    /// Reads nothing but this, now.
+    async fn read_here(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() {
+            let (at, left) = (offset + done as u64, into.len() - done);
+            let read = self.file.read_at_aligned(at, left).await.map_err(plain)?;
+            into[done..done + read.len()].copy_from_slice(&read);
+            // A direct read goes on from a whole block; less than one is the end of the file.
+            let whole = block_down(read.len() as u64) as usize;
+            if whole == 0 || read.len() != whole {
+                done += read.len();
+                break;
+            }
+            done += whole;
+        }
+        Ok(done)
+    }
+}
+
+async fn read_buffered(file: &BufferedFile, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < into.len() {
+        let (at, left) = (offset + done as u64, into.len() - done);
+        let read = file.read_at(at, left).await.map_err(plain)?;
+        into[done..done + read.len()].copy_from_slice(&read);
+        done += read.len();
+        if read.is_empty() {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 /// Memory for a write to a [`GlommioFile`].
@@ -319,38 +380,25 @@ impl File for GlommioFile {
 
     fn buffer(&self, bytes: usize) -> GlommioBuffer {
         match self {
-            Self::Direct(file) => GlommioBuffer::Direct(file.alloc_dma_buffer(bytes)),
+            Self::Direct(direct) => GlommioBuffer::Direct(direct.file.alloc_dma_buffer(bytes)),
             Self::Buffered(_) => GlommioBuffer::Buffered(vec![0; bytes]),
         }
     }
     async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while done < into.len() {
-            let at = offset + done as u64;
-            let left = into.len() - done;
-            let read = match self {
-                Self::Direct(file) => file.read_at_aligned(at, left).await,
-                Self::Buffered(file) => file.read_at(at, left).await,
-            }
-            .map_err(plain)?;
-            into[done..done + read.len()].copy_from_slice(&read);
-            // A direct read goes on from a whole block; less than one is the end of the file.
-            let whole = match self {
-                Self::Direct(_) => block_down(read.len() as u64) as usize,
-                Self::Buffered(_) => read.len(),
-            };
-            if whole == 0 || read.len() != whole {
-                done += read.len();
-                break;
-            }
-            done += whole;
+        match self {
+            Self::Direct(direct) => direct.read_at(offset, into).await,
+            Self::Buffered(file) => read_buffered(file, offset, into).await,
         }
-        Ok(done)
+    }
+    fn read_on(&self) {
+        if let Self::Direct(direct) = self {
+            direct.ahead.replace(Some(ReadAhead::default()));
+        }
     }
     async fn write_at(&self, buffer: GlommioBuffer, offset: u64) -> io::Result<usize> {
         match (self, buffer) {
-            (Self::Direct(file), GlommioBuffer::Direct(buffer)) => {
-                file.write_at(buffer, offset).await
+            (Self::Direct(direct), GlommioBuffer::Direct(buffer)) => {
+                direct.file.write_at(buffer, offset).await
             }
             (Self::Buffered(file), GlommioBuffer::Buffered(buffer)) => {
                 file.write_at(buffer, offset).await
@@ -361,14 +409,14 @@ impl File for GlommioFile {
     }
     async fn sync(&self) -> io::Result<()> {
         match self {
-            Self::Direct(file) => file.fdatasync().await,
+            Self::Direct(direct) => direct.file.fdatasync().await,
             Self::Buffered(file) => file.fdatasync().await,
         }
         .map_err(plain)
     }
     async fn reserve(&self, bytes: u64) -> io::Result<()> {
         let reserved = match self {
-            Self::Direct(file) => file.pre_allocate(bytes, true).await,
+            Self::Direct(direct) => direct.file.pre_allocate(bytes, true).await,
             Self::Buffered(file) => file.pre_allocate(bytes, true).await,
         };
         match reserved.map_err(plain) {
@@ -379,7 +427,7 @@ impl File for GlommioFile {
     }
     async fn size(&self) -> io::Result<u64> {
         match self {
-            Self::Direct(file) => file.file_size().await,
+            Self::Direct(direct) => direct.file.file_size().await,
             Self::Buffered(file) => file.file_size().await,
         }
         .map_err(plain)

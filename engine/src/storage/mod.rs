@@ -14,9 +14,12 @@
 mod glommio_disk;
 mod in_flight;
 mod memory_disk;
+mod read_ahead;
 mod std_disk;
 
-pub use glommio_disk::{GlommioBuffer, GlommioDisk, GlommioFile, PROBE_THREAD, WriteMode};
+pub use glommio_disk::{
+    DirectFile, GlommioBuffer, GlommioDisk, GlommioFile, PROBE_THREAD, WriteMode,
+};
 pub(crate) use in_flight::wait as wait_for_writes_in_flight;
 pub use memory_disk::{Crashed, Failure, Fault, MemoryDisk, MemoryFile, Survivors};
 pub use std_disk::{StdDisk, StdFile};
@@ -98,6 +101,9 @@ pub trait File: 'static {
     /// Reads into `into` until it is full or the file ends, and says how many bytes.
     /// Offset and length are multiples of [`BLOCK`].
     async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Says that it will be read from front to end, and that nobody writes to it meanwhile: a disk may
+    /// then read ahead. A read that does not go on where the last one ended is a fresh one, always.
+    fn read_on(&self) {}
     /// Writes, and says how many bytes: fewer than given is what a full device does.
     async fn write_at(&self, buffer: Self::Buffer, offset: u64) -> io::Result<usize>;
     /// Makes what was written before durable.
