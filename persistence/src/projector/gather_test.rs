@@ -137,7 +137,7 @@ async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
 }
 
 /// Rows that come in a rush gather for longer.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_a_rush_a_batch_gathers_for_longer() {
     let shard = Gated::new(9);
     let (writer, _reported, _stopper) = writer(&shard);
