@@ -14,7 +14,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between looks at what consumers acknowledged.
 const ACKNOWLEDGE_TICKS: u64 = 10;
-/// Ticks between tries to find room on a full disk, and between looks for a log that failed.
+/// Ticks between tries to find room on a full disk, and between looks for a log that failed: a tenth
+/// of a second.
 const ROOM_TICKS: u64 = 10;
 /// Ticks between looks for connections that never proved their key, and at the wall clock.
 const SLOW_TICKS: u64 = 100;
@@ -40,8 +41,11 @@ impl<H: Host> Core<H> {
                 }
                 // One that failed in the snapshot thread ends the engine here: where nothing is
                 // ordered no commit meets the failure, and nobody is fed.
-                let is_due = owned.log.wants_room() || owned.log.has_failed();
-                if tick.is_multiple_of(ROOM_TICKS) && is_due {
+                if tick.is_multiple_of(ROOM_TICKS)
+                    && (owned.log.retries_snapshot()
+                        || owned.log.wants_room()
+                        || owned.log.has_failed())
+                {
                     owned.upkeep.raise();
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::segments::segment_name;
 use crate::state_machine::Contradiction;
+use crate::storage::shortage;
 use doorbuster_protocol::record::Malformed;
 use doorbuster_protocol::{Epoch, PartitionId, Sequence};
 use std::io;
@@ -61,6 +62,15 @@ pub enum LogError {
         /// Bytes of events that were to be written.
         bytes: usize,
     },
+}
+
+impl LogError {
+    /// Whether there was too little room, so that it may work later.
+    pub(super) fn is_no_room(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        // A full disk may also take a part of a write.
+        shortage(source).is_some() || source.kind() == io::ErrorKind::WriteZero
+    }
 }
 
 /// What can be done about damage, once there is a copy.

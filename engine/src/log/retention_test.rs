@@ -164,6 +164,37 @@ fn a_damaged_snapshot_lets_nothing_go_on_a_full_disk_either() {
 }
 
 #[test]
+fn a_snapshot_that_found_no_room_is_tried_again_when_there_is_some() {
+    let disk = fresh();
+    let log = with_snapshots(&disk);
+    let mut sale = Sale::new();
+    // Four segments are closed, and there was never room for a snapshot.
+    while segments(&disk).len() < 4 {
+        disk.set_space(None);
+        append_all(&log, &[sale.restocks(20)]);
+        disk.set_space(Some(0));
+        run_immediate(log.prepare()).expect("a full disk is no failure");
+    }
+    append_until_full(&log, &disk, &mut sale, 0);
+    assert_eq!((log.snapshot(), log.wants_room()), (Sequence::ZERO, true));
+    // Now there is room for a snapshot, and for no segment.
+    let before = segments(&disk);
+    disk.set_space(Some(disk.used() + config().fill_ahead_bytes - 1));
+    run_immediate(log.prepare()).expect("a full disk is no failure");
+    assert!(log.wants_room());
+    assert!((0..100).any(|_| log.retries_snapshot()), "it is time within ten seconds");
+    for _ in 0..3 {
+        run_immediate(log.prepare()).expect("a full disk is no failure");
+        run_immediate(log.trim(log.durable())).expect("a good disk");
+    }
+    assert!(log.snapshot() > Sequence::ZERO);
+    assert!(!segments(&disk).starts_with(&before), "what it covers is let go of");
+    assert!(!log.wants_room());
+    assert!(!log.retries_snapshot(), "nothing is owed");
+    assert!(log.has_room(1_000), "it goes on");
+}
+
+#[test]
 fn too_few_files_cost_no_snapshot() {
     let disk = fresh();
     let log = with_snapshots(&disk);

@@ -6,8 +6,9 @@
 //! the log to replay. A full disk can do without that: there a snapshot is due with every segment,
 //! and one that was read back whole is enough for segments to go, so that a sale goes on by itself
 //! on a disk that is small. A snapshot that cannot be made is no fault of the log: it is tried again
-//! when the next segment closes. Only a failed sync of the directory ends the log, too, because its
-//! own names are no more certain than the snapshot's.
+//! when the next segment closes, and one that found no room every now and then before that, because
+//! on a full disk no segment closes until it is there. Only a failed sync of the directory ends the
+//! log, too, because its own names are no more certain than the snapshot's.
 
 use super::error::{DamageKind, LogError, LogIdentity};
 use super::recovery::apply_frame;
@@ -27,6 +28,11 @@ const NICENESS: i32 = 19;
 /// A snapshot is due when the log after the last one is this many times as long as that one: reading
 /// and writing the whole state stays a constant part of the work, however large the state grows.
 const LOG_PER_SNAPSHOT: u64 = 2;
+/// A snapshot that found no room is tried again after so many looks, of which there are ten in a
+/// second ([`Log::retries_snapshot`]) ...
+const LOOKS_MIN: u64 = 10;
+/// ... and one more for so many bytes that have to be read for it: a tenth of what reading takes.
+const BYTES_PER_LOOK: u64 = 1 << 20;
 /// Snapshots that are kept.
 const KEPT: usize = 2;
 
@@ -42,6 +48,10 @@ pub(super) struct SnapshotState {
     /// The last snapshot that was asked to be read back.
     read_back: AtomicU64,
     is_busy: AtomicBool,
+    /// Whether the last snapshot that was asked for found no room.
+    is_owed: AtomicBool,
+    /// Looks since then.
+    looks: AtomicU64,
     /// Why nobody knows any more which names are durable: the log must not go on either.
     failure: OnceLock<String>,
 }
@@ -67,6 +77,10 @@ impl SnapshotState {
         self.failure.get()
     }
     fn note_failure(&self, error: &LogError) {
+        if error.is_no_room() {
+            self.looks.store(0, Ordering::Relaxed);
+            self.is_owed.store(true, Ordering::Release);
+        }
         // What else can fail is done without, and tried again with another file.
         if matches!(error, LogError::NamesUncertain { .. }) {
             let _ = self.failure.set(error.to_string());
@@ -75,6 +89,7 @@ impl SnapshotState {
     fn note(&self, taken: &SnapshotTaken) {
         if taken.bytes > 0 {
             self.bytes.store(taken.bytes, Ordering::Relaxed);
+            self.is_owed.store(false, Ordering::Release);
         }
         self.newest.store(taken.newest.get(), Ordering::Release);
         self.covered.store(taken.covered.get(), Ordering::Release);
@@ -217,6 +232,33 @@ impl<S: Storage> Log<S> {
         });
     }
 
+    /// To be called ten times in a second. Whether it is time to try again what found no room; then
+    /// [`Log::prepare`] asks for it.
+    pub fn retries_snapshot(&self) -> bool {
+        let state = &self.snapshots;
+        if !state.is_owed.load(Ordering::Acquire) || state.is_busy.load(Ordering::Acquire) {
+            return false;
+        }
+        let bytes = state.bytes.load(Ordering::Relaxed) + self.closed_since_snapshot().1;
+        let looks = 1 + state.looks.fetch_add(1, Ordering::Relaxed);
+        let is_time = looks >= LOOKS_MIN + bytes / BYTES_PER_LOOK;
+        if is_time {
+            state.looks.store(0, Ordering::Relaxed);
+            state.asked.store(0, Ordering::Relaxed);
+        }
+        is_time
+    }
+
+    /// Segments that were closed since the newest snapshot, and their bytes.
+    fn closed_since_snapshot(&self) -> (usize, u64) {
+        let newest = self.snapshots.newest();
+        let segments = self.segments.borrow();
+        let first_new = segments.partition_point(|segment| segment.first <= newest);
+        // The current segment is the last one, and is not closed.
+        let closed = segments.range(first_new..segments.len().max(first_new + 1) - 1);
+        closed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.bytes))
+    }
+
     /// What is to be done about snapshots, and was not asked for yet.
     fn snapshot_work(&self) -> Option<Work> {
         let until = self.current_first();
@@ -231,14 +273,12 @@ impl<S: Storage> Log<S> {
         {
             return Some(Work::ReadBack { newest });
         }
-        let first_new = segments.partition_point(|segment| segment.first <= newest);
-        // The current segment is the last one, and is not closed.
-        let closed = segments.range(first_new..segments.len().max(first_new + 1) - 1);
-        let (count, bytes) =
-            closed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.bytes));
+        drop(segments);
+        let (count, bytes) = self.closed_since_snapshot();
         let is_worth_it = count >= self.config.snapshot_segments
             && bytes >= LOG_PER_SNAPSHOT * self.snapshots.bytes.load(Ordering::Relaxed);
-        let is_due = is_worth_it || (is_full && count > 0);
+        let is_owed = self.snapshots.is_owed.load(Ordering::Acquire);
+        let is_due = is_worth_it || ((is_full || is_owed) && count > 0);
         (is_due && self.snapshots.asked.load(Ordering::Relaxed) != until.get())
             .then_some(Work::Take { until })
     }
