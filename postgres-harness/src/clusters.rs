@@ -135,7 +135,7 @@ impl Drop for Clusters {
 
 /// Starts the shared ones, or finds those that another test of this run has started.
 fn start_shared() -> PathBuf {
-    const WITH: &[&str] = &["--shards", "4", "--replica", "--pgbouncer"];
+    const WITH: &[&str] = &["--shards", "4", "--replica", "--pgbouncer", "--fast"];
     let directory = |name: &str| std::env::temp_dir().join(format!("doorbuster-postgres-{name}"));
     let Ok(run) = std::env::var("NEXTEST_RUN_ID") else {
         let own = std::process::id();
