@@ -29,7 +29,8 @@ fn durability(server: &Server) -> String {
 fn each_database_is_its_own_and_is_gone_when_it_is_dropped() {
     let clusters = Clusters::shared();
     assert_eq!(clusters.shards().len(), 4);
-    assert_eq!(durability(&clusters.shards()[3]), "on on");
+    // Nothing crashes them.
+    assert_eq!(durability(&clusters.shards()[3]), "off off");
 
     let databases = clusters.databases(5);
     let shards: Vec<_> = databases.iter().map(|database| database.server().name()).collect();
@@ -105,6 +106,7 @@ fn a_pooler_hands_each_transaction_to_any_connection() {
 #[test]
 fn private_servers_stop_start_and_stand_still() {
     let clusters = Clusters::private(&Options { shards: 2, ..Options::default() });
+    assert_eq!(durability(&clusters.shards()[1]), "on on");
     let [first, second] = clusters.shards() else { panic!("two shards") };
     let database = clusters.database(1);
     database.psql("CREATE TABLE stock (units BIGINT); INSERT INTO stock VALUES (3)");
