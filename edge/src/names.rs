@@ -7,17 +7,17 @@
 use doorbuster_protocol::ProductId;
 use doorbuster_protocol::ids::IdError;
 use doorbuster_protocol::limits::NAME_BYTES_MAX;
+use foldhash::fast::RandomState;
 use std::cell::RefCell;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use std::hash::BuildHasher;
 
 /// Names that are kept.
 const NAMES_KEPT: usize = 256;
 
 /// The names that one thread knows.
 pub(crate) struct ProductNames {
-    seed: u64,
+    hashing: RandomState,
     kept: RefCell<Vec<Option<Kept>>>,
 }
 
@@ -29,7 +29,7 @@ struct Kept {
 
 impl Default for ProductNames {
     fn default() -> Self {
-        Self { seed: RandomState::new().hash_one(0), kept: RefCell::new(vec![None; NAMES_KEPT]) }
+        Self { hashing: RandomState::default(), kept: RefCell::new(vec![None; NAMES_KEPT]) }
     }
 }
 
@@ -45,7 +45,7 @@ impl ProductNames {
         if name.len() > NAME_BYTES_MAX {
             return ProductId::parse(name);
         }
-        let place = xxh3_64_with_seed(name.as_bytes(), self.seed) as usize % NAMES_KEPT;
+        let place = self.hashing.hash_one(name) as usize % NAMES_KEPT;
         let mut kept = self.kept.borrow_mut();
         match &kept[place] {
             Some(known) if *known.name == *name => Ok(known.product),

@@ -15,10 +15,8 @@ use doorbuster_protocol::Timestamp;
 use hyper::{HeaderMap, header};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Verifies the tokens of one thread.
 #[derive(Debug)]
@@ -41,44 +39,14 @@ pub(crate) struct Origin<'a> {
     pub(crate) now: Instant,
 }
 
+/// Hashed several times as fast as the standard way. Its stronger promise is not needed, as only
+/// tokens with a good signature are ever put in.
+type Known = HashMap<Box<[u8]>, Identity, foldhash::fast::RandomState>;
+
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<[u8]>, Identity, Hashing>,
-    old: HashMap<Box<[u8]>, Identity, Hashing>,
-}
-
-/// How tokens are hashed: by a seed that nobody knows, several times as fast as the standard way. Its
-/// stronger promise is not needed, as only tokens with a good signature are ever put in.
-#[derive(Clone, Debug)]
-struct Hashing(u64);
-
-impl Default for Hashing {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-}
-
-impl BuildHasher for Hashing {
-    type Hasher = Hash;
-
-    fn build_hasher(&self) -> Hash {
-        Hash(self.0)
-    }
-}
-
-struct Hash(u64);
-
-impl Hasher for Hash {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-    /// The length, which comes first.
-    fn write_usize(&mut self, value: usize) {
-        self.0 ^= value as u64;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
+    young: Known,
+    old: Known,
 }
 
 impl Authentication {

@@ -7,6 +7,8 @@
 
 use super::{Identity, LEEWAY_SECONDS, TokenError, TokenSecret, buyer_of};
 use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::get_current_timestamp;
 use serde::Deserialize;
 
@@ -14,8 +16,9 @@ use serde::Deserialize;
 /// round, as others sign them.
 const HEADERS: [&[u8]; 2] =
     [b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9", b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"];
-/// Bytes of a signature.
+/// Bytes of a signature, and the room that decoding one asks for.
 const SIGNATURE_BYTES: usize = 32;
+const SIGNATURE_ROOM: usize = 33;
 /// Bytes of claims that are read here. A name of the longest kind leaves room for the other claims.
 const CLAIMS_BYTES_MAX: usize = 320;
 
@@ -45,15 +48,15 @@ impl LocalVerifier {
         let (rest, signature) = split_last_dot(token)?;
         let header = HEADERS.iter().find(|header| rest.starts_with(header))?;
         let (b'.', claims) = rest[header.len()..].split_first()? else { return None };
-        let mut bytes = [0; SIGNATURE_BYTES];
-        if decode(signature, &mut bytes)? != SIGNATURE_BYTES {
+        let mut bytes = [0; SIGNATURE_ROOM];
+        if URL_SAFE_NO_PAD.decode_slice(signature, &mut bytes).ok()? != SIGNATURE_BYTES {
             return None;
         }
-        if hmac::verify(&self.0, rest, &bytes).is_err() {
+        if hmac::verify(&self.0, rest, &bytes[..SIGNATURE_BYTES]).is_err() {
             return Some(Err(TokenError::Invalid));
         }
         let mut bytes = [0; CLAIMS_BYTES_MAX];
-        let length = decode(claims, &mut bytes)?;
+        let length = URL_SAFE_NO_PAD.decode_slice(claims, &mut bytes).ok()?;
         let claims: PlainClaims<'_> = serde_json::from_slice(&bytes[..length]).ok()?;
         if claims.exp < get_current_timestamp().saturating_sub(LEEWAY_SECONDS) {
             return None;
@@ -66,50 +69,6 @@ fn split_last_dot(token: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = memchr::memrchr(b'.', token)?;
     Some((&token[..at], &token[at + 1..]))
 }
-
-/// Reads base64url without padding (RFC 4648 §5); how many bytes came of it. `None` when it is not
-/// spelt as whoever encodes those bytes would, or when there is no room for it.
-fn decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
-    let length = text.len() / 4 * 3 + [0, 0, 1, 2][text.len() % 4];
-    if length > out.len() || text.len() % 4 == 1 {
-        return None;
-    }
-    let mut seen = 0;
-    for (four, three) in text.chunks(4).zip(out.chunks_mut(3)) {
-        let mut bits = 0;
-        for letter in four {
-            let value = VALUES[usize::from(*letter)];
-            seen |= value;
-            bits = bits << 6 | u32::from(value);
-        }
-        bits <<= 6 * (4 - four.len());
-        let whole = four.len() - 1;
-        let [_, first, second, third] = bits.to_be_bytes();
-        for (byte, decoded) in three.iter_mut().zip(&[first, second, third][..whole]) {
-            *byte = *decoded;
-        }
-        let is_canonical = bits & ((1 << (24 - 8 * whole)) - 1) == 0;
-        if !is_canonical {
-            return None;
-        }
-    }
-    (seen < NO_LETTER).then_some(length)
-}
-
-/// Above every value of a letter, and a bit of its own.
-const NO_LETTER: u8 = 64;
-
-/// The six bits of each letter.
-const VALUES: [u8; 256] = {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut values = [NO_LETTER; 256];
-    let mut at = 0;
-    while at < alphabet.len() {
-        values[alphabet[at] as usize] = at as u8;
-        at += 1;
-    }
-    values
-};
 
 #[cfg(test)]
 #[path = "local_test.rs"]

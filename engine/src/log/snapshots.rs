@@ -262,18 +262,16 @@ impl<S: Storage> Log<S> {
     /// What is to be done about snapshots, and was not asked for yet.
     fn snapshot_work(&self) -> Option<Work> {
         let until = self.current_first();
-        let segments = self.segments.borrow();
         let newest = self.snapshots.newest();
         // Too few files are no reason to be content with one snapshot: there is room for two.
         let is_full = self.short_of.get() == Some(Shortage::Space);
-        let covers_more = segments.get(1).is_some_and(|second| {
+        let covers_more = self.segments.borrow().get(1).is_some_and(|second| {
             second.first > self.snapshots.covered().next() && second.first <= newest.next()
         });
         if is_full && covers_more && self.snapshots.read_back.load(Ordering::Relaxed) < newest.get()
         {
             return Some(Work::ReadBack { newest });
         }
-        drop(segments);
         let (count, bytes) = self.closed_since_snapshot();
         let is_worth_it = count >= self.config.snapshot_segments
             && bytes >= LOG_PER_SNAPSHOT * self.snapshots.bytes.load(Ordering::Relaxed);

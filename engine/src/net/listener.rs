@@ -30,7 +30,8 @@ pub(crate) struct Bound {
 ///
 /// It may be in use for a moment by nobody: a killed process leaves its rings to a worker of the
 /// kernel, and with them, until the worker has come to it, the socket that they accept on. On a
-/// machine that is busy, that can be later than the next start.
+/// machine that is busy, that can be later than the next start. The kernel tells nobody when a port
+/// gets free, so it is tried again and again. Nothing runs yet that the wait could hold up.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
     bind_telling(address, || {
         tracing::info!(
