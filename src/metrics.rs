@@ -129,7 +129,12 @@ fn encode_engine(engine: &EngineMetrics, encoder: &mut DescriptorEncoder<'_>) ->
     let full = partitions().map(|(partition, metrics)| {
         ([("partition", partition.to_string())], read(&metrics.out_of_room))
     });
-    gauges(encoder, "log_out_of_room", "1 while the disk has no room for the log", full)
+    gauges(encoder, "log_out_of_room", "1 while the disk has no room for the log", full)?;
+    let help = "Memory that is held for orders to come";
+    gauge(encoder, "engine_reserve_bytes", help, read(&engine.reserve_bytes) as f64)?;
+    let help = "Memory that is to be held for orders to come, as far as the machine has it";
+    let wanted = read(&engine.reserve_wanted_bytes);
+    gauge(encoder, "engine_reserve_wanted_bytes", help, wanted as f64)
 }
 
 fn encode_edge(edge: &EdgeMetrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -272,12 +277,14 @@ fn gauges<Labels: EncodeLabelSet>(
 mod tests {
     use super::*;
 
-    /// The names of the contract, as they appear in the text.
-    const ENGINE_NAMES: [&str; 4] = [
+    /// The names of the contract, as they appear in the text, and those of the docs.
+    const ENGINE_NAMES: [&str; 6] = [
         "log_commit_duration_seconds_bucket{le=\"+Inf\"} 1",
         "log_batch_events_sum 3",
         "log_bytes_total 4096",
         "engine_queue_depth{core=\"1\"} 7",
+        "engine_reserve_bytes 33554432",
+        "engine_reserve_wanted_bytes 67108864",
     ];
 
     #[test]
@@ -285,6 +292,8 @@ mod tests {
         let engine = EngineMetrics::new(2, 1);
         engine.cores[1].queue_depth.store(7, Ordering::Relaxed);
         engine.cores[0].log_bytes.store(4096, Ordering::Relaxed);
+        engine.reserve_bytes.store(32 << 20, Ordering::Relaxed);
+        engine.reserve_wanted_bytes.store(64 << 20, Ordering::Relaxed);
         engine.cores[0].commit_duration_us.observe(140);
         engine.cores[1].batch_events.observe(3);
         let counted = Counted { engine: Some(Arc::new(engine)), ..Counted::default() };

@@ -72,6 +72,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let spread = pipeline::products(PRODUCTS)?;
     let (mut redis_rates, mut redis_cpu, mut plain_rates) = (Vec::new(), Vec::new(), Vec::new());
     let (mut hot_columns, mut spread_columns) = (Columns::default(), Columns::default());
+    let mut cold_columns = Columns::default();
     // The first rate tells how many orders fill a round.
     let first = redis.measure(connections, PIPELINE, 300_000)?;
     let mut orders = (first * f64::from(seconds)) as u64;
@@ -86,6 +87,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         let rate = redis.measure(PLAIN_CONNECTIONS, 1, plain_orders.max(1))?;
         plain_rates.push(rate);
         plain_orders = (rate * f64::from(seconds)) as u64;
+        // First, after the seconds of Redis: for a time the system has what an ended engine left.
+        cold_columns.push(&round_with(Reserve::Off, options, &program, seats, &hot, seconds)?);
         hot_columns.push(&round(options, &program, seats, &hot, seconds)?);
         spread_columns.push(&round(options, &program, seats, &spread, seconds)?);
     }
@@ -106,6 +109,12 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         "Doorbuster: one core, {} in flight over 4 connections, every order with a key and a limit",
         figure(f64::from(options.in_flight)),
     ));
+    figures.note(
+        "each engine has time before its round to take the memory that it holds for orders to \
+         come, as a shop has before its sale; `none held`: with `--memory-reserve off`, after \
+         Redis, when what ended engines had is back at the machine's host. Redis needs no memory \
+         for an order",
+    );
     figures.row(format!("Redis, pipelined by {PIPELINE}"), "orders/s", &redis_rates);
     figures.row(format!("Redis, pipelined by {PIPELINE}, server CPU per order"), "µs", &redis_cpu);
     figures.row(
@@ -115,7 +124,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     );
     hot_columns.write("Doorbuster, one product", &mut figures);
     spread_columns.write(&format!("Doorbuster, {PRODUCTS} products"), &mut figures);
+    cold_columns.write("Doorbuster, one product, none held", &mut figures);
     let (hot, spread) = (&hot_columns.rate, &spread_columns.rate);
+    figures.row("one product, to the same with none held", "×", &ratios(hot, &cold_columns.rate));
     figures.row("one product, to Redis not pipelined", "×", &ratios(hot, &plain_rates));
     figures.row(
         format!("{PRODUCTS} products, to Redis pipelined"),
@@ -134,6 +145,14 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
+/// Whether an engine holds memory for orders to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    /// As much as it wants, and the load waits for it.
+    Full,
+    Off,
+}
+
 /// One engine on a new data directory, loaded and ended.
 pub(crate) fn round(
     options: &Options,
@@ -142,10 +161,29 @@ pub(crate) fn round(
     products: &[ProductId],
     seconds: u32,
 ) -> anyhow::Result<Round> {
+    round_with(Reserve::Full, options, program, seats, products, seconds)
+}
+
+fn round_with(
+    reserve: Reserve,
+    options: &Options,
+    program: &Path,
+    seats: Seats,
+    products: &[ProductId],
+    seconds: u32,
+) -> anyhow::Result<Round> {
     let scratch = options.scratch()?;
-    let (server, address) = Server::engine(program, scratch.path(), seats.server)?;
+    let arguments: &[&str] = match reserve {
+        Reserve::Full => &[],
+        Reserve::Off => &["--memory-reserve", "off"],
+    };
+    let (mut server, address) =
+        Server::engine_with(program, scratch.path(), seats.server, arguments)?;
     let key = server.engine_key()?;
     pipeline::define(address, &key, products)?;
+    if reserve == Reserve::Full {
+        server.wait_for_reserve()?;
+    }
     let cpu_before = server.cpu_seconds();
     let load = Load {
         address,

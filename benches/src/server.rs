@@ -23,6 +23,8 @@ pub(crate) struct Server {
     child: Child,
     data: PathBuf,
     log: PathBuf,
+    /// Where an engine alone shows its metrics.
+    admin: Option<SocketAddr>,
 }
 
 /// Where a `doorbuster serve` listens.
@@ -126,10 +128,11 @@ impl Server {
         scratch: &Path,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        let address = free_address()?;
-        command.args(["engine", "--cores", "1", "--admin", "off", "--engine-listen"]);
-        command.arg(address.to_string()).args(arguments).stdout(Stdio::null());
+        let (address, admin) = (free_address()?, free_address()?);
+        command.args(["engine", "--cores", "1", "--engine-listen"]).arg(address.to_string());
+        command.arg("--admin").arg(admin.to_string()).args(arguments).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "engine")?;
+        server.admin = Some(admin);
         server.wait_until("it listens", || TcpStream::connect(address).is_ok())?;
         Ok((server, address))
     }
@@ -220,7 +223,38 @@ impl Server {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("{role} could not be started"))?;
-        Ok(Self { child, data, log })
+        Ok(Self { child, data, log, admin: None })
+    }
+
+    /// MiB that an engine alone holds for orders to come, and MiB that it is to hold.
+    pub(crate) fn reserve_mib(&self) -> anyhow::Result<(f64, f64)> {
+        let admin = self.admin.context("only an engine alone has such metrics here")?;
+        let metrics = get(admin, "/metrics").context("the metrics do not answer")?;
+        let of = |name: &str| -> anyhow::Result<f64> {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+            let bytes: f64 = value.with_context(|| format!("no `{name}` in the metrics"))?;
+            Ok(bytes / f64::from(1 << 20))
+        };
+        Ok((of("engine_reserve_bytes ")?, of("engine_reserve_wanted_bytes ")?))
+    }
+
+    /// Waits until an engine alone, with units on sale, holds all the memory that it wants to.
+    pub(crate) fn wait_for_reserve(&mut self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let (held, wanted) = self.reserve_mib()?;
+            if wanted > 0.0 && held >= wanted {
+                return Ok(());
+            }
+            self.check()?;
+            if began.elapsed() > PATIENCE {
+                bail!(
+                    "the engine holds {held:.0} of {wanted:.0} MiB for orders to come, and does \
+                     not go on: this machine has too little memory left for this measurement"
+                );
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Waits for something that a starting server does; fails when it ends or takes too long.

@@ -12,6 +12,7 @@ use crate::metrics::EngineMetrics;
 use crate::net::listener::{self, Bound};
 pub use crate::node::Stopper;
 use crate::node::{CoreConfig, CoreParts, partition_map};
+use crate::reserve::Reserve;
 use crate::storage::{GlommioDisk, WriteMode, wait_for_writes_in_flight};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
@@ -45,6 +46,8 @@ pub struct EngineConfig {
     /// Bytes of a partition's log that may wait for its consumers; past it new orders are refused.
     /// What waits is counted in whole segments: less than one counts as one.
     pub high_water_bytes: u64,
+    /// Bytes of memory that are held at the most for orders to come; 0: none.
+    pub reserve_bytes_max: u64,
 }
 
 impl EngineConfig {
@@ -61,6 +64,7 @@ impl EngineConfig {
             key,
             segment_bytes: 32 << 20,
             high_water_bytes: 4 << 30,
+            reserve_bytes_max: 1 << 30,
         }
     }
 }
@@ -117,6 +121,8 @@ pub struct Engine {
     cores: Vec<CoreHandle>,
     write_mode: WriteMode,
     snapshots: SnapshotWorker,
+    /// Ends, and gives back what it holds, when this is dropped.
+    _reserve: Option<Reserve>,
     /// Dropped last: the lock on the data directory goes with it.
     directory: DataDirectory,
 }
@@ -183,7 +189,17 @@ impl Engine {
             cores.push(spawned);
         }
         drop(ready);
-        let engine = Self { map, metrics, stopper, cores, write_mode, snapshots, directory };
+        let reserve = Reserve::start(config.reserve_bytes_max, Arc::clone(&metrics));
+        let engine = Self {
+            map,
+            metrics,
+            stopper,
+            cores,
+            write_mode,
+            snapshots,
+            _reserve: reserve,
+            directory,
+        };
         for _ in 0..engine.cores.len() {
             // A core that fails to recover says so; one that panics hangs up.
             match readiness.recv() {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug)]
 pub(crate) struct DurableLevels {
     levels: BTreeMap<ProductId, Level>,
+    /// Units of all of them that can be ordered.
+    available: u64,
     /// Levels at the end of the batch that is written now, as far as they changed in it.
     written: Vec<Level>,
     changed: BTreeSet<ProductId>,
@@ -23,7 +25,9 @@ impl DurableLevels {
         state.take_changed_products();
         let products = state.products().map(|product| product.product);
         let levels = products.filter_map(|product| Some((product, state.level(product)?)));
-        Self { levels: levels.collect(), written: Vec::new(), changed: BTreeSet::new() }
+        let levels: BTreeMap<ProductId, Level> = levels.collect();
+        let available = levels.values().map(|level| u64::from(level.available)).sum();
+        Self { levels, available, written: Vec::new(), changed: BTreeSet::new() }
     }
 
     /// The batch that ends with this state is about to be written.
@@ -37,13 +41,20 @@ impl DurableLevels {
     pub(crate) fn batch_durable(&mut self) {
         for level in self.written.drain(..) {
             self.changed.insert(level.product);
-            self.levels.insert(level.product, level);
+            let before = self.levels.insert(level.product, level);
+            self.available += u64::from(level.available);
+            self.available -= before.map_or(0, |before| u64::from(before.available));
         }
     }
 
     /// The level of every product.
     pub(crate) fn all(&self) -> impl Iterator<Item = Level> {
         self.levels.values().copied()
+    }
+
+    /// Units of all products that can be ordered.
+    pub(crate) fn available(&self) -> u64 {
+        self.available
     }
 
     /// The levels that changed since this was last called.

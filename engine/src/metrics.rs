@@ -105,6 +105,10 @@ pub struct PartitionMetrics {
     pub unacknowledged_bytes: AtomicU64,
     /// 1 while the log has no room, because the disk is full.
     pub out_of_room: AtomicU64,
+    /// Orders in memory, with the receipts of those that left.
+    pub orders: AtomicU64,
+    /// Units that could still be ordered.
+    pub units: AtomicU64,
 }
 
 /// All counters of an engine.
@@ -114,6 +118,10 @@ pub struct EngineMetrics {
     pub cores: Vec<CoreMetrics>,
     /// By partition.
     pub partitions: Vec<PartitionMetrics>,
+    /// Bytes of memory that are held for orders to come.
+    pub reserve_bytes: AtomicU64,
+    /// Bytes that are to be held: those that are missing are taken while there is time.
+    pub reserve_wanted_bytes: AtomicU64,
 }
 
 impl EngineMetrics {
@@ -122,6 +130,8 @@ impl EngineMetrics {
         Self {
             cores: (0..cores).map(|_| CoreMetrics::default()).collect(),
             partitions: (0..partitions).map(|_| PartitionMetrics::default()).collect(),
+            reserve_bytes: AtomicU64::new(0),
+            reserve_wanted_bytes: AtomicU64::new(0),
         }
     }
 }

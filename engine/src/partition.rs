@@ -111,6 +111,10 @@ impl Partition {
     pub fn take_changed_levels(&mut self) -> Vec<Level> {
         self.levels.take_changed()
     }
+    /// Units of all products that can be ordered, as it is on disk.
+    pub fn available_units(&self) -> u64 {
+        self.levels.available()
+    }
     /// The last event that is on disk.
     pub fn durable(&self) -> Sequence {
         self.durable

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) segment_bytes: u64,
     /// Log bytes that may wait for the store.
     pub(crate) high_water_bytes: u64,
+    /// Bytes of memory held for orders to come; `None`: none.
+    pub(crate) reserve_bytes_max: Option<u64>,
     /// How long the edge waits for the engine.
     pub(crate) order_timeout: Duration,
     /// How long a new order may wait for its turn.
@@ -154,6 +156,7 @@ impl Config {
             engine: texts.all("engine", address),
             segment_bytes: texts.one("segment-size", segment_bytes),
             high_water_bytes: texts.one("high-water", units::size),
+            reserve_bytes_max: texts.one("memory-reserve", |text| unless("off", text, units::size)),
             order_timeout: texts.one("order-timeout", time_out),
             order_wait_max: texts.one("order-wait", |text| unless("off", text, time_out)),
             in_flight_max: texts

@@ -42,6 +42,7 @@ pub(crate) fn start(
         cores,
         segment_bytes: config.segment_bytes,
         high_water_bytes: config.high_water_bytes,
+        reserve_bytes_max: config.reserve_bytes_max.unwrap_or(0),
         ..EngineConfig::new(data, key)
     })
     .map_err(|error| failure("the engine cannot start", &error))?;

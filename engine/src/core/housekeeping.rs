@@ -36,6 +36,7 @@ impl<H: Host> Core<H> {
             }
             for owned in self.owned() {
                 self.expire(owned);
+                self.count(owned);
                 if tick.is_multiple_of(ACKNOWLEDGE_TICKS) {
                     self.log_acknowledgements(owned);
                 }
@@ -60,6 +61,14 @@ impl<H: Host> Core<H> {
                 }
             }
         }
+    }
+
+    /// Shows how many orders there are, and how many units could still be ordered.
+    fn count(&self, owned: &Owned<H::Disk>) {
+        let partition = owned.partition.borrow();
+        let metrics = &self.metrics.partitions[partition.id().index()];
+        metrics.orders.store(partition.state().orders_in_memory(), Relaxed);
+        metrics.units.store(partition.available_units(), Relaxed);
     }
 
     /// Says so when the wall clock is not where it was; how far ahead it was said to be.

@@ -221,6 +221,11 @@ impl State {
         totals
     }
 
+    /// Orders in memory, and receipts of those that left.
+    pub fn orders_in_memory(&self) -> u64 {
+        self.orders.len() as u64
+    }
+
     /// An order that reads and commands can see.
     pub(super) fn find_order(&self, id: OrderId, buyer: Option<BuyerId>) -> Option<OrderSlot> {
         let slot = self.by_id.find(id, self.sequence, &self.orders)?;
