@@ -101,6 +101,11 @@ impl Connection {
         Ok(Self { stream, session, partitions })
     }
 
+    /// Where each of the engine's cores listens.
+    pub(crate) fn cores(&self) -> &[SocketAddr] {
+        self.session.map().map_or(&[], |map| &map.cores)
+    }
+
     /// Sends commands about products all at once, and checks each answer.
     fn ask_all(
         &mut self,

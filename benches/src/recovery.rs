@@ -1,6 +1,7 @@
-//! An engine that reads its log: from its launch until it answers, on files that the kernel has
-//! forgotten; next to a plain read of the same files, forgotten as well, in turns. There is no
-//! snapshot to begin with, so every event is replayed.
+//! An engine that reads its log: from its launch until every core answers, on files that the kernel
+//! has forgotten; next to a plain read of the same files, forgotten as well, in turns. There is no
+//! snapshot to begin with, so every event is replayed. With a core on each CPU, as an engine has
+//! unless it is told otherwise, and with one core on one.
 
 use crate::figures::{Figures, figure, ratios};
 use crate::goals;
@@ -38,48 +39,73 @@ struct Filled {
     files: Vec<(PathBuf, u64)>,
 }
 
+/// What the rounds of one side came to.
+#[derive(Default)]
+struct Columns {
+    seconds: Vec<f64>,
+    rate: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+impl Columns {
+    fn push(&mut self, filled: &Filled, (time, cpu): (Duration, f64)) {
+        self.seconds.push(time.as_secs_f64());
+        self.rate.push(filled.events as f64 / time.as_secs_f64());
+        self.cpu.push(cpu);
+    }
+}
+
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let program = options.program()?;
     let seats = Seats::choose();
     let scratch = options.scratch()?;
     let filled = fill(&program, scratch.path(), seats, options.events)?;
     let bytes: u64 = filled.files.iter().map(|(_, bytes)| bytes).sum();
-    let (mut rate, mut seconds, mut cpu, mut read) = (vec![], vec![], vec![], vec![]);
+    let cpus = thread::available_parallelism()?.get();
+    let (mut all, mut one, mut read) = (Columns::default(), Columns::default(), vec![]);
     for _ in 0..options.rounds {
         machine::forget_files(scratch.path())?;
         read.push(read_all(&filled, seats.server)?.as_secs_f64());
         machine::forget_files(scratch.path())?;
-        let (time, spent) = recover(&program, scratch.path(), seats, &filled.key)?;
-        seconds.push(time.as_secs_f64());
-        cpu.push(spent);
-        rate.push(filled.events as f64 / time.as_secs_f64());
+        let launch = || Server::engine_of(&program, scratch.path(), cpus, &SEGMENTS);
+        all.push(&filled, recover(launch, &filled.key)?);
+        machine::forget_files(scratch.path())?;
+        let launch = || Server::engine_with(&program, scratch.path(), seats.server, &SEGMENTS);
+        one.push(&filled, recover(launch, &filled.key)?);
     }
     let mut figures = Figures::new("Recovery: an engine that reads its log");
     figures.note(machine::describe());
     figures.note(format!(
-        "{} events of {PRODUCTS} products in {} MiB, 16 partitions, one core on CPU {}; from the \
-         launch of the process until it answers; no snapshot; {} rounds in turns, the files \
-         forgotten by the page cache before each",
+        "{} events of {PRODUCTS} products in {} MiB, 16 partitions; from the launch of the process \
+         until all its cores answer; no snapshot; {} rounds in turns, the files forgotten by the \
+         page cache before each",
         figure(filled.events as f64),
         figure(bytes as f64 / f64::from(1 << 20)),
-        seats.server,
         options.rounds,
     ));
     figures.note(format!(
-        "read: the same files one after the other on the same CPU, {READ_BYTES} bytes at a time, \
-         without the zeros behind their ends",
+        "goals go by {cpus} cores, one on each CPU, as an engine has by default; one core: on CPU {}",
+        seats.server,
+    ));
+    figures.note(format!(
+        "read: the same files one after the other on CPU {}, {READ_BYTES} bytes at a time, without \
+         the zeros behind their ends",
+        seats.server,
     ));
     let mib = |seconds: &f64| bytes as f64 / f64::from(1 << 20) / seconds;
-    figures.row("recovery", "s", &seconds);
-    figures.row("recovery", "events/s", &rate);
-    figures.row("recovery", "MiB/s", &seconds.iter().map(mib).collect::<Vec<_>>());
-    figures.row("recovery, CPU time", "s", &cpu);
     figures.row("read of the files", "s", &read);
     figures.row("read of the files", "MiB/s", &read.iter().map(mib).collect::<Vec<_>>());
-    let ratio = ratios(&read, &seconds);
-    figures.row("recovery, to the read", "×", &ratio);
-    figures.judge(&goals::RECOVERY, &rate);
-    figures.judge_with(&goals::RECOVERY_TO_READ, &ratio, Some((&seconds, "s")));
+    for (name, side) in [(format!("{cpus} cores"), &all), ("one core".to_owned(), &one)] {
+        figures.row(format!("{name}, recovery"), "s", &side.seconds);
+        figures.row(format!("{name}, recovery"), "events/s", &side.rate);
+        let rates: Vec<_> = side.seconds.iter().map(mib).collect();
+        figures.row(format!("{name}, recovery"), "MiB/s", &rates);
+        figures.row(format!("{name}, CPU time"), "s", &side.cpu);
+        figures.row(format!("{name}, to the read"), "×", &ratios(&read, &side.seconds));
+    }
+    let ratio = ratios(&read, &all.seconds);
+    figures.judge(&goals::RECOVERY, &all.rate);
+    figures.judge_with(&goals::RECOVERY_TO_READ, &ratio, Some((&all.seconds, "s")));
     Ok(figures)
 }
 
@@ -112,35 +138,41 @@ fn fill(program: &Path, scratch: &Path, seats: Seats, events: u64) -> anyhow::Re
     Ok(Filled { key, events: done, files })
 }
 
-/// Until the engine answers, and the CPU time that it took.
+/// Until the engine that is launched answers, and the CPU time that it took.
 fn recover(
-    program: &Path,
-    scratch: &Path,
-    seats: Seats,
+    launch: impl Fn() -> anyhow::Result<(Server, SocketAddr)>,
     key: &PreSharedKey,
 ) -> anyhow::Result<(Duration, f64)> {
     let began = Instant::now();
-    let (mut server, address) = Server::engine_with(program, scratch, seats.server, &SEGMENTS)?;
-    wait_until_it_answers(&mut server, address, key, began)?;
+    let (mut server, first) = launch()?;
+    let cores = wait_until_it_answers(&mut server, first, key, began)?;
+    for core in cores {
+        wait_until_it_answers(&mut server, core, key, began)?;
+    }
     let time = began.elapsed();
     let cpu = server.cpu_seconds();
     server.stop()?;
     Ok((time, cpu))
 }
 
+/// Where the engine's cores listen, once the one at `address` answers.
 fn wait_until_it_answers(
     server: &mut Server,
     address: SocketAddr,
     key: &PreSharedKey,
     began: Instant,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<SocketAddr>> {
     // The connection is there at once, and the handshake when the log is read. It is given up
     // sooner than a long recovery takes, and then tried again.
-    while let Err(error) = Connection::open(address, key) {
-        server.check()?;
-        ensure!(began.elapsed() < PATIENCE, "the engine does not come up: {error:#}");
+    loop {
+        match Connection::open(address, key) {
+            Ok(connection) => return Ok(connection.cores().to_vec()),
+            Err(error) => {
+                server.check()?;
+                ensure!(began.elapsed() < PATIENCE, "the engine does not come up: {error:#}");
+            }
+        }
     }
-    Ok(())
 }
 
 fn read_all(filled: &Filled, cpu: usize) -> anyhow::Result<Duration> {

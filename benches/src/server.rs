@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks at whether it is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Rows of free ports that are looked for.
+const ROWS_MAX: usize = 100;
 /// Names the shards: the environment, since command lines can be read by everyone.
 const STORE: &str = "DOORBUSTER_STORE";
 
@@ -103,7 +105,17 @@ impl Server {
         cpu: usize,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::spawn_engine(machine::command_on(cpu, program), scratch, arguments)
+        Self::spawn_engine(machine::command_on(cpu, program), scratch, 1, arguments)
+    }
+
+    /// The same with a core on each of the first `cores` CPUs; its first core's address.
+    pub(crate) fn engine_of(
+        program: &Path,
+        scratch: &Path,
+        cores: usize,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::spawn_engine(Command::new(program), scratch, cores, arguments)
     }
 
     /// An engine alone, with one core, placed as it is in `serve`.
@@ -120,17 +132,21 @@ impl Server {
         scratch: &Path,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::spawn_engine(Command::new(program), scratch, arguments)
+        Self::spawn_engine(Command::new(program), scratch, 1, arguments)
     }
 
     fn spawn_engine(
         mut command: Command,
         scratch: &Path,
+        cores: usize,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, SocketAddr)> {
-        let (address, admin) = (free_address()?, free_address()?);
-        command.args(["engine", "--cores", "1", "--engine-listen"]).arg(address.to_string());
-        command.arg("--admin").arg(admin.to_string()).args(arguments).stdout(Stdio::null());
+        // The port behind those of the cores is for the metrics.
+        let address = free_addresses(cores + 1)?;
+        let admin = SocketAddr::new(address.ip(), address.port() + cores as u16);
+        command.args(["engine", "--cores", &cores.to_string()]);
+        command.args(["--engine-listen", &address.to_string()]);
+        command.args(["--admin", &admin.to_string()]).args(arguments).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "engine")?;
         server.admin = Some(admin);
         server.wait_until("it listens", || TcpStream::connect(address).is_ok())?;
@@ -346,6 +362,18 @@ impl Drop for Server {
 }
 
 /// A loopback address that nobody listens on right now.
+/// The first of so many ports in a row that nobody listens on.
+fn free_addresses(count: usize) -> anyhow::Result<SocketAddr> {
+    for _ in 0..ROWS_MAX {
+        let first = free_address()?;
+        let mut row = (1..count as u16).map(|next| first.port().checked_add(next));
+        if row.all(|port| port.is_some_and(|port| TcpListener::bind((first.ip(), port)).is_ok())) {
+            return Ok(first);
+        }
+    }
+    bail!("there are no {count} free ports in a row")
+}
+
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
