@@ -122,12 +122,16 @@ impl BuyerId {
 const SEQUENCE_BITS: u32 = 40;
 const CHECKSUM_BITS: u32 = 12;
 
+#[inline]
 fn order_checksum(bits: u128) -> u128 {
     u128::from(crc32c::crc32c(&bits.to_be_bytes())) & ((1 << CHECKSUM_BITS) - 1)
 }
 
 impl OrderId {
     /// The id of the order that event `sequence` of `partition` makes for `buyer` at `at`.
+    // Out of line it would come back as two halves in memory, read as one: a load that waits until
+    // every older store is done, so also those of the order before that missed all caches.
+    #[inline]
     pub fn new(at: Timestamp, partition: PartitionId, buyer: BuyerId, sequence: Sequence) -> Self {
         let millis = u128::from(at.millis()) & ((1 << 48) - 1);
         let bucket = u128::from(routing::bucket_of(buyer));
