@@ -4,11 +4,14 @@
 //! often a wait for its host, which finds the memory only then. Orders come by the million, and a
 //! core that has to wait so for the memory of each is slower by a third.
 //!
-//! So a thread at low priority takes memory from the allocator while few orders come, touches it,
-//! and holds it. As orders come it gives back as much and a little more, which the allocator hands
+//! So a thread takes memory from the allocator while few orders come, touches it, and holds it. As orders come it gives back as much and a little more, which the allocator hands
 //! to whoever asks next. It is held until then because an allocator returns to the system what is
 //! free for a second, and a guest returns it to its host. No core waits for the thread or asks it
 //! for anything: where it comes too late a core touches its memory itself.
+//!
+//! It does so in small steps with rests between, for a fifth of a CPU's time, and at the priority of
+//! everybody else: while a page is found and zeroed, others who change the process's memory wait, and
+//! would wait for long if this thread had to wait for a CPU then.
 //!
 //! It holds what the units on sale would need, should all be ordered, but no more than it is told
 //! and no more than a part of what the system has left. A shop with a hundred lamps holds nothing.
@@ -43,10 +46,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The same while nothing is held.
 const LOOK_EVERY_EMPTY: Duration = Duration::from_millis(100);
+/// Bytes that are touched between two looks: about a huge page.
+const STEP_BYTES: usize = 2 << 20;
+/// The rest after a step: so many times what the step took, within these bounds.
+const RESTS: u32 = 4;
+const REST_BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 /// The step in which memory is touched: the smallest page there is.
 const PAGE_BYTES: usize = 4096;
-/// Niceness of the thread: it takes what the cores leave.
-const NICENESS: i32 = 19;
 
 /// The thread. Dropping it ends it, and gives back what it holds.
 #[derive(Debug)]
@@ -79,20 +85,25 @@ impl Drop for Reserve {
 }
 
 fn keep(bytes_max: u64, metrics: &EngineMetrics, stopped: &mpsc::Receiver<()>) {
-    // On Linux this is the niceness of the calling thread alone.
-    let _ = rustix::process::nice(NICENESS);
     let began = Instant::now();
     let mut held = Held::new(bytes_max);
+    let mut begun = Begun::default();
     let mut pause = LOOK_EVERY_EMPTY;
     while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
         let sum = |of: fn(&PartitionMetrics) -> &AtomicU64| -> u64 {
             metrics.partitions.iter().map(|partition| of(partition).load(Relaxed)).sum()
         };
         let (orders, units) = (sum(|its| &its.orders), sum(|its| &its.units));
-        held.look(began.elapsed(), orders, units, available::bytes, touched);
+        let looked = Instant::now();
+        let takes = held.look(began.elapsed(), orders, units, available::bytes, || begun.touch());
         metrics.reserve_bytes.store(held.bytes(), Relaxed);
         metrics.reserve_wanted_bytes.store(held.wanted, Relaxed);
-        pause = if held.pieces.is_empty() { LOOK_EVERY_EMPTY } else { LOOK_EVERY };
+        pause = if takes {
+            (looked.elapsed() * RESTS).clamp(REST_BOUNDS.0, REST_BOUNDS.1)
+        } else {
+            begun = Begun::default();
+            if held.pieces.is_empty() { LOOK_EVERY_EMPTY } else { LOOK_EVERY }
+        };
     }
     drop(held);
     metrics.reserve_bytes.store(0, Relaxed);
@@ -139,15 +150,15 @@ impl Held {
     }
 
     /// At the time `at` since the start there are so many orders, and units that could be ordered:
-    /// gives back what is due, or takes a piece.
+    /// gives back what is due, or takes more; whether it did that.
     fn look(
         &mut self,
         at: Duration,
         orders: u64,
         units: u64,
         available: impl FnOnce() -> u64,
-        take: impl FnOnce() -> Option<Vec<u8>>,
-    ) {
+        take: impl FnOnce() -> Taken,
+    ) -> bool {
         self.give_back(orders);
         if at >= self.period_ends {
             self.period_ends = at + PERIOD;
@@ -159,13 +170,16 @@ impl Held {
         self.wanted = wanted - wanted % PIECE_BYTES;
         self.pieces.truncate((wanted / PIECE_BYTES) as usize);
         // Taking is slow, and it takes time of the CPU from whoever runs there.
-        if self.is_quiet && self.grown < QUIET_BYTES && self.bytes() < self.wanted {
+        let takes = self.is_quiet && self.grown < QUIET_BYTES && self.bytes() < self.wanted;
+        if takes {
             match take() {
-                Some(piece) => self.pieces.push(piece),
+                Taken::Piece(piece) => self.pieces.push(piece),
+                Taken::Part => {}
                 // The process may not have more: no other try before the next period.
-                None => (self.allowed, self.wanted) = (self.bytes(), self.bytes()),
+                Taken::Nothing => (self.allowed, self.wanted) = (self.bytes(), self.bytes()),
             }
         }
+        takes
     }
 
     fn give_back(&mut self, orders: u64) {
@@ -183,15 +197,44 @@ impl Held {
     }
 }
 
-/// A piece of memory that the system has found and zeroed; `None` when it has none.
-fn touched() -> Option<Vec<u8>> {
-    let mut piece = Vec::new();
-    piece.try_reserve_exact(PIECE_BYTES as usize).ok()?;
-    // Writing all of it would cost as much again: a byte in each page is enough.
-    for page in piece.spare_capacity_mut().chunks_mut(PAGE_BYTES) {
-        page[0].write(1);
+/// What came of a step.
+#[derive(Debug)]
+enum Taken {
+    /// A piece that the system has found and zeroed.
+    Piece(Vec<u8>),
+    /// A part of one.
+    Part,
+    /// The system has none.
+    Nothing,
+}
+
+/// A piece that is touched step by step.
+#[derive(Debug, Default)]
+struct Begun {
+    memory: Vec<u8>,
+    /// Its bytes that are touched.
+    touched: usize,
+}
+
+impl Begun {
+    /// The next step of it, or the first of another.
+    fn touch(&mut self) -> Taken {
+        if self.memory.try_reserve_exact(PIECE_BYTES as usize).is_err() {
+            return Taken::Nothing;
+        }
+        let end = (self.touched + STEP_BYTES).min(PIECE_BYTES as usize);
+        // Writing all of it would cost as much again: a byte in each page is enough.
+        let step = &mut self.memory.spare_capacity_mut()[self.touched..end];
+        for page in step.chunks_mut(PAGE_BYTES) {
+            page[0].write(1);
+        }
+        std::hint::black_box(step);
+        self.touched = end;
+        if end < PIECE_BYTES as usize {
+            return Taken::Part;
+        }
+        Taken::Piece(std::mem::take(self).memory)
     }
-    Some(std::hint::black_box(piece))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Shop {
             || available,
             || {
                 *asked += 1;
-                gives.then(Vec::new)
+                if gives { Taken::Piece(Vec::new()) } else { Taken::Nothing }
             },
         );
         self.at += LOOK_EVERY;
@@ -156,6 +156,18 @@ fn a_system_that_refuses_is_asked_again_after_a_while() {
     assert_eq!((shop.asked, shop.held.wanted), (3, 2 * PIECE_BYTES));
     shop.gives = true;
     assert!(shop.rest() > 2);
+}
+
+#[test]
+fn a_piece_is_touched_in_steps() {
+    let mut begun = Begun::default();
+    for step in 1..PIECE_BYTES.div_ceil(STEP_BYTES as u64) {
+        assert!(matches!(begun.touch(), Taken::Part));
+        assert_eq!(begun.touched, step as usize * STEP_BYTES);
+    }
+    let Taken::Piece(piece) = begun.touch() else { panic!("it is whole") };
+    assert!(piece.capacity() >= PIECE_BYTES as usize);
+    assert_eq!((begun.touched, begun.memory.capacity()), (0, 0), "the next one begins anew");
 }
 
 #[test]
