@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test says that it hangs. Nothing is measured with it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What an engine holds in memory for a sale: many tests run at once, and many put millions on sale.
+pub const MEMORY_RESERVE: (&str, &str) = ("DOORBUSTER_MEMORY_RESERVE", "64MiB");
+
 /// The binary under test, with an environment that no `DOORBUSTER_…` variable reaches into.
 pub fn doorbuster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_doorbuster"));
@@ -150,6 +153,7 @@ impl Server {
             .args(["serve", "--json", "--http", http, "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(flags)
+            .env(MEMORY_RESERVE.0, MEMORY_RESERVE.1)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,6 +1,6 @@
 //! One role in a process of its own (`engine`, `edge`, `project`, …), with what it logs.
 
-use super::{doorbuster, keep_lines, wait_until};
+use super::{MEMORY_RESERVE, doorbuster, keep_lines, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -45,6 +45,7 @@ impl Role {
 
     fn spawn_as(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
         let mut child = command
+            .env(MEMORY_RESERVE.0, MEMORY_RESERVE.1)
             .args(arguments)
             .args(["--admin", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(data)
