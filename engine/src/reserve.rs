@@ -4,10 +4,11 @@
 //! often a wait for its host, which finds the memory only then. Orders come by the million, and a
 //! core that has to wait so for the memory of each is slower by a third.
 //!
-//! So a thread takes memory from the allocator while few orders come, touches it, and holds it. As orders come it gives back as much and a little more, which the allocator hands
-//! to whoever asks next. It is held until then because an allocator returns to the system what is
-//! free for a second, and a guest returns it to its host. No core waits for the thread or asks it
-//! for anything: where it comes too late a core touches its memory itself.
+//! So a thread takes memory from the allocator while few orders come, touches it, and holds it. As
+//! orders come it gives back as much and a little more, which the allocator hands to whoever asks
+//! next. It is held until then because an allocator returns to the system what is free for a second,
+//! and a guest returns it to its host. No core waits for the thread or asks it for anything: where it
+//! comes too late a core touches its memory itself.
 //!
 //! It does so in small steps with rests between, for a fifth of a CPU's time, and at the priority of
 //! everybody else: while a page is found and zeroed, others who change the process's memory wait, and
