@@ -262,9 +262,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "SIZE|off",
         default: "1GiB",
         about: "Memory that is held at the most for orders to come: as much as the units on sale \
-                would need, and an eighth of what the machine has left. It is taken while there is \
-                little to do, and given back as orders come, 32 MiB at a time. off: none; a sale \
-                waits until the system has found its memory",
+                would need, but never more than an eighth of what the machine has left. It is \
+                taken while there is little to do, and given back as orders come, 32 MiB at a \
+                time. off: none; a sale waits until the system has found its memory",
         roles: &[Serve, Engine],
         ..NONE
     },
