@@ -3,8 +3,14 @@
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Bytes touched at once: a chunk of mimalloc's, but for its header.
+const PIECE_BYTES: usize = (32 << 20) - (64 << 10);
+/// The smallest page there is.
+const PAGE_BYTES: usize = 4096;
 
 /// CPUs that this process may use.
 pub(crate) fn cpus() -> Vec<usize> {
@@ -40,8 +46,13 @@ impl Seats {
 
 /// Keeps the calling thread on one CPU. Where that is not allowed, the figures are only noisier.
 pub(crate) fn sit_on(cpu: usize) {
+    sit_on_each(&[cpu]);
+}
+
+/// The same on several.
+pub(crate) fn sit_on_each(cpus: &[usize]) {
     let mut set = CpuSet::new();
-    set.set(cpu);
+    cpus.iter().for_each(|cpu| set.set(*cpu));
     let _ = sched_setaffinity(None, &set);
 }
 
@@ -76,6 +87,11 @@ pub(crate) fn thread_cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// What of it was the kernel's, in seconds, as fine as the clock's ticks.
+pub(crate) fn thread_system_seconds() -> f64 {
+    times_in("/proc/thread-self/stat").map_or(0.0, |[_, system, ..]| system)
+}
+
 /// CPU time of this process so far, in seconds.
 pub(crate) fn own_cpu_seconds() -> f64 {
     cpu_seconds(std::process::id()).unwrap_or(0.0)
@@ -97,14 +113,21 @@ pub(crate) fn family_cpu_seconds(process: u32) -> f64 {
 
 /// CPU time of a process, and of its children that it has waited for, in seconds.
 fn cpu_times(process: u32) -> Option<[f64; 2]> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let [user, system, children_user, children_system] =
+        times_in(&format!("/proc/{process}/stat"))?;
+    Some([user + system, children_user + children_system])
+}
+
+/// The four times of such a file, in seconds: user, system, and both of ended children.
+fn times_in(stat: &str) -> Option<[f64; 4]> {
+    let stat = fs::read_to_string(stat).ok()?;
     // The name stands in parentheses and may hold anything; what follows it is numbers.
     let (_, fields) = stat.rsplit_once(") ")?;
     let ticks: Vec<f64> =
         fields.split(' ').skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
-    let [user, system, children_user, children_system] = ticks[..] else { return None };
     let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-    Some([user + system, children_user + children_system].map(|ticks| ticks / ticks_per_second))
+    let ticks: [f64; 4] = ticks.try_into().ok()?;
+    Some(ticks.map(|ticks| ticks / ticks_per_second))
 }
 
 /// The most memory that a process has had resident so far, in MiB.
@@ -121,6 +144,22 @@ pub(crate) fn memory_mib(process: u32) -> Option<f64> {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = resident.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kibibytes / 1024.0)
+}
+
+/// Leaves this process's allocator with so much memory that the system has found. It keeps that for
+/// a second, and longer if nobody asks it for many thousands of blocks; whoever takes memory before
+/// has it at once.
+pub(crate) fn touch(bytes: usize) {
+    let pieces: Vec<Vec<u8>> = (0..bytes.div_ceil(PIECE_BYTES))
+        .map(|_| {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            for page in piece.spare_capacity_mut().chunks_mut(PAGE_BYTES) {
+                page[0].write(1);
+            }
+            piece
+        })
+        .collect();
+    drop(black_box(pieces));
 }
 
 /// Bytes of disk that everything below a path takes.

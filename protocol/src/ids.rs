@@ -129,8 +129,7 @@ fn order_checksum(bits: u128) -> u128 {
 
 impl OrderId {
     /// The id of the order that event `sequence` of `partition` makes for `buyer` at `at`.
-    // Out of line it would come back as two halves in memory, read as one: a load that waits until
-    // every older store is done, so also those of the order before that missed all caches.
+    // So that the rules keep a new id in registers: see there (`place::new_order`).
     #[inline]
     pub fn new(at: Timestamp, partition: PartitionId, buyer: BuyerId, sequence: Sequence) -> Self {
         let millis = u128::from(at.millis()) & ((1 << 48) - 1);

@@ -74,6 +74,9 @@ fn exceeds(state: &State, slot: ProductSlot, wanted: &Place) -> Option<Outcome> 
     None
 }
 
+/// Out of line the id would come back as two halves in memory, read as one: a load that waits until
+/// every older store is done, so also those of the order before that missed all caches.
+#[inline(always)]
 fn new_order(state: &State, wanted: &Place, now: Timestamp) -> OrderId {
     OrderId::new(now, state.partition, wanted.buyer, state.sequence.next())
 }
