@@ -67,7 +67,7 @@ impl Backlog {
         orders: u64,
         buyers: Buyers,
     ) -> anyhow::Result<Self> {
-        let (engine, address) = Server::free_engine(program, scratch.path())?;
+        let (engine, address) = Server::free_engine(program, scratch.path(), 1, &[])?;
         let target = Target::Binary(vec![address], engine.engine_key()?);
         let mut plan = Plan::new(target).buyers_once(orders);
         plan.concurrency = CONCURRENCY;
@@ -120,7 +120,7 @@ impl Backlog {
             .arg(scratch)
             .status()?;
         ensure!(copied.success(), "the log could not be copied");
-        let (engine, address) = Server::free_engine(&self.program, scratch)?;
+        let (engine, address) = Server::free_engine(&self.program, scratch, 1, &[])?;
         let (drain, engine) = block_on(async {
             let mut watchers = Vec::new();
             for database in databases {

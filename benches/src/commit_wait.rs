@@ -86,6 +86,7 @@ fn round(options: &Options, seats: Seats, time: Duration) -> anyhow::Result<Roun
     let engine = start_on(seats.server, scratch.path(), Syncing::On)?;
     let (key, products) = (in_process::key(), [ProductId::parse("bench")?]);
     pipeline::define(engine.address(), &key, &products)?;
+    engine.wait_for_reserve()?;
     let load = |time| Load {
         address: engine.address(),
         key: &key,

@@ -102,7 +102,7 @@ struct Scene {
 
 impl Scene {
     fn open(program: &Path, scratch: &Path) -> anyhow::Result<Self> {
-        let (engine, address) = Server::free_engine(program, scratch)?;
+        let (engine, address) = Server::free_engine(program, scratch, 1, &[])?;
         let mut scene = Self {
             program: program.to_owned(),
             scratch: scratch.to_owned(),

@@ -10,7 +10,7 @@ use crate::pipeline::{self, Flow, Load, Wanted};
 use crate::server;
 use crate::unsynced::Syncing;
 use doorbuster_protocol::ProductId;
-use std::thread;
+use std::path::Path;
 use std::time::Duration;
 
 const SECONDS: u32 = 2;
@@ -42,7 +42,7 @@ impl Columns {
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let seats = Seats::choose();
-    let seconds = options.seconds.unwrap_or(SECONDS);
+    let (rounds, seconds) = (options.rounds.min(3), options.seconds.unwrap_or(SECONDS));
     let product = [ProductId::parse("bench")?];
     let mut figures = Figures::new("What the sync costs");
     figures.note(machine::describe());
@@ -50,7 +50,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         "an engine in this process, {}; one product, over TCP; {} rounds of {seconds} s each, in \
          turns; without sync: the same direct writes, and no fdatasync after them",
         seats.describe(),
-        options.rounds,
+        rounds,
     ));
     let mut levels = vec![IN_FLIGHT_MIN];
     if options.in_flight > IN_FLIGHT_MIN {
@@ -59,7 +59,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let mut worst: Option<(Vec<f64>, Vec<f64>)> = None;
     for in_flight in levels {
         let (mut synced, mut unsynced) = (Columns::default(), Columns::default());
-        for _ in 0..options.rounds {
+        for _ in 0..rounds {
             for (syncing, columns) in [(Syncing::On, &mut synced), (Syncing::Off, &mut unsynced)] {
                 let flow = round(options, seats, &product, syncing, in_flight, seconds)?;
                 columns.push(&flow, seconds);
@@ -94,6 +94,7 @@ fn round(
     let engine = start_on(seats.server, scratch.path(), syncing)?;
     let key = in_process::key();
     pipeline::define(engine.address(), &key, products)?;
+    engine.wait_for_reserve()?;
     let flow = pipeline::run(Load {
         address: engine.address(),
         key: &key,
@@ -108,19 +109,8 @@ fn round(
     Ok(flow)
 }
 
-/// An engine of one core that keeps to one CPU with all that belongs to it, its thread for snapshots
-/// too: threads inherit the seat of the one that starts them.
-pub(crate) fn start_on(
-    cpu: usize,
-    scratch: &std::path::Path,
-    syncing: Syncing,
-) -> anyhow::Result<InProcess> {
+/// An engine of one core that keeps to one CPU.
+pub(crate) fn start_on(cpu: usize, scratch: &Path, syncing: Syncing) -> anyhow::Result<InProcess> {
     let addresses = vec![server::free_address()?];
-    thread::scope(|scope| {
-        let starting = scope.spawn(|| {
-            machine::sit_on(cpu);
-            InProcess::start(&scratch.join("data"), syncing, &[cpu], addresses, &Tcp)
-        });
-        starting.join().expect("a start does not panic")
-    })
+    InProcess::start(&scratch.join("data"), syncing, &[cpu], addresses, &Tcp)
 }

@@ -10,7 +10,7 @@ use crate::machine::{self, Seats};
 use crate::options::Options;
 use crate::pipeline::{self, Load, Wanted};
 use crate::redis::{PIPELINE, Redis};
-use crate::server::Server;
+use crate::server::{Reserve, Server};
 use doorbuster_protocol::ProductId;
 use std::path::Path;
 use std::time::Duration;
@@ -145,14 +145,6 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-/// Whether an engine holds memory for orders to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reserve {
-    /// As much as it wants, and the load waits for it.
-    Full,
-    Off,
-}
-
 /// One engine on a new data directory, loaded and ended.
 pub(crate) fn round(
     options: &Options,
@@ -173,17 +165,9 @@ fn round_with(
     seconds: u32,
 ) -> anyhow::Result<Round> {
     let scratch = options.scratch()?;
-    let arguments: &[&str] = match reserve {
-        Reserve::Full => &[],
-        Reserve::Off => &["--memory-reserve", "off"],
-    };
-    let (mut server, address) =
-        Server::engine_with(program, scratch.path(), seats.server, arguments)?;
+    let (server, address) =
+        Server::engine_on_sale(program, scratch.path(), seats.server, reserve, products)?;
     let key = server.engine_key()?;
-    pipeline::define(address, &key, products)?;
-    if reserve == Reserve::Full {
-        server.wait_for_reserve()?;
-    }
     let cpu_before = server.cpu_seconds();
     let load = Load {
         address,

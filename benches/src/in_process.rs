@@ -1,8 +1,9 @@
 //! An engine in this process: the product's cores, partitions and logs, on pinned executors as the
 //! product starts them, with a disk and with sockets of the benchmark's choice.
 
+use crate::machine;
 use crate::unsynced::{BenchDisk, Syncing};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use doorbuster_engine::directory::DataDirectory;
 use doorbuster_engine::engine::EngineError;
 use doorbuster_engine::host::{GlommioHost, Host, Listener, Stream};
@@ -10,6 +11,7 @@ use doorbuster_engine::log::{LogConfig, SnapshotWorker};
 use doorbuster_engine::metrics::EngineMetrics;
 use doorbuster_engine::node::{CoreConfig, CoreParts, Stopper, partition_map};
 use doorbuster_engine::partition::{Batch, Partition};
+use doorbuster_engine::reserve::Reserve;
 use doorbuster_engine::storage::GlommioDisk;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
@@ -22,11 +24,19 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Bytes of a partition's log that may wait: nobody follows it.
 const HIGH_WATER_BYTES: u64 = 64 << 30;
+
+/// Bytes that are held for orders to come at the most: the product's default.
+const RESERVE_BYTES_MAX: u64 = 1 << 30;
+/// How long memory for orders to come may take to be there, and time between two looks.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The key of every engine here.
 pub(crate) fn key() -> PreSharedKey {
@@ -106,14 +116,37 @@ pub(crate) struct InProcess {
     addresses: Vec<SocketAddr>,
     commits: Commits,
     stopper: Stopper,
+    metrics: Arc<EngineMetrics>,
+    _reserve: Option<Reserve>,
     // Ends before the directory is let go.
     _snapshots: SnapshotWorker,
     _directory: DataDirectory,
 }
 
 impl InProcess {
-    /// One core on each of `cpus`, on a new data directory. Returns when all of them serve.
+    /// One core on each of `cpus`, on a new data directory. Returns when all of them serve. The
+    /// threads beside the cores keep to these CPUs, too: for snapshots, and for memory to come.
     pub(crate) fn start<S: Sockets>(
+        data: &Path,
+        syncing: Syncing,
+        cpus: &[usize],
+        addresses: Vec<SocketAddr>,
+        sockets: &S,
+    ) -> anyhow::Result<Self> {
+        // For the reserve, which would take a while to have the system find so much.
+        machine::touch(RESERVE_BYTES_MAX as usize);
+        let sockets = sockets.clone();
+        thread::scope(|scope| {
+            let starting = scope.spawn(move || {
+                // Threads inherit the seat of the one that starts them.
+                machine::sit_on_each(cpus);
+                Self::launch(data, syncing, cpus, addresses, &sockets)
+            });
+            starting.join().expect("a start does not panic")
+        })
+    }
+
+    fn launch<S: Sockets>(
         data: &Path,
         syncing: Syncing,
         cpus: &[usize],
@@ -164,6 +197,8 @@ impl InProcess {
             addresses,
             commits,
             stopper,
+            _reserve: Reserve::start(RESERVE_BYTES_MAX, Arc::clone(&metrics)),
+            metrics,
             _snapshots: snapshots,
             _directory: directory,
         };
@@ -183,6 +218,24 @@ impl InProcess {
     /// Where its first core listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Waits until it holds all the memory for orders to come that it wants to: whatever is measured
+    /// after that does not depend on what ran before and left memory to the system. In vain where
+    /// nothing is on sale, or the machine has too little left.
+    pub(crate) fn wait_for_reserve(&self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let wanted = self.metrics.reserve_wanted_bytes.load(Relaxed);
+            let held = self.metrics.reserve_bytes.load(Relaxed);
+            if wanted > 0 && held >= wanted {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("the engine has {held} of {wanted} bytes for orders to come, and no more");
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Forgets the commits so far.

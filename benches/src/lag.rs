@@ -159,7 +159,7 @@ fn round_without(
     orders: u64,
 ) -> anyhow::Result<(Report, f64)> {
     let segments = ["--segment-size", LONG_SEGMENTS];
-    let (engine, address) = Server::free_engine_with(program, scratch, &segments)?;
+    let (engine, address) = Server::free_engine(program, scratch, 1, &segments)?;
     let (edge, http) = Server::edge(program, scratch, address)?;
     let plan = http::plan(http, &engine.token_secret()?, rate, orders)?;
     let cpu = || engine.cpu_seconds() + edge.cpu_seconds();

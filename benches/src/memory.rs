@@ -10,7 +10,7 @@ use crate::goals;
 use crate::machine::{self, Seats};
 use crate::options::Options;
 use crate::pipeline::{self, Load, Wanted};
-use crate::server::Server;
+use crate::server::{Reserve, Server};
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{Read, Write};
@@ -39,9 +39,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::new("Memory");
     figures.note(machine::describe());
     connections(options, &program, seats, &mut figures)?;
-    let none_held = ["--memory-reserve", "off"];
-    let without = orders(options, &program, seats, &none_held)?;
-    let with = orders(options, &program, seats, &[])?;
+    let without = orders(options, &program, seats, Reserve::Off)?;
+    let with = orders(options, &program, seats, Reserve::Full)?;
     figures.note(format!(
         "live orders: an engine with one core and {PRODUCTS} products, looked at again and again \
          from {} to {} orders, as tables grow by doubling; the most counts",
@@ -137,20 +136,17 @@ fn orders(
     options: &Options,
     program: &Path,
     seats: Seats,
-    arguments: &[&str],
+    reserve: Reserve,
 ) -> anyhow::Result<Orders> {
     let scratch = options.scratch()?;
-    let (mut server, address) =
-        Server::engine_with(program, scratch.path(), seats.server, arguments)?;
-    let (key, products) = (server.engine_key()?, pipeline::products(PRODUCTS)?);
-    pipeline::define(address, &key, &products)?;
-    if arguments.is_empty() {
-        server.wait_for_reserve()?;
-    }
-    let (held_first_mib, _) = server.reserve_mib()?;
+    let products = pipeline::products(PRODUCTS)?;
+    let (server, address) =
+        Server::engine_on_sale(program, scratch.path(), seats.server, reserve, &products)?;
+    let key = server.engine_key()?;
+    let held_first_mib = server.reserve_mib()?;
     let resident = || -> anyhow::Result<f64> {
         let all = machine::memory_mib(server.process()).context("the engine is gone")?;
-        Ok(all - server.reserve_mib()?.0)
+        Ok(all - server.reserve_mib()?)
     };
     let before = resident()?;
     let (mut live, mut growing) = (0, Vec::new());
@@ -171,7 +167,7 @@ fn orders(
         }
     }
     let at_rest = (at_rest(resident)? - before) * f64::from(1 << 20) / live as f64;
-    let (held_mib, _) = server.reserve_mib()?;
+    let held_mib = server.reserve_mib()?;
     server.stop()?;
     Ok(Orders { growing, at_rest, held_first_mib, held_mib })
 }

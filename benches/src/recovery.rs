@@ -67,7 +67,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         machine::forget_files(scratch.path())?;
         read.push(read_all(&filled, seats.server)?.as_secs_f64());
         machine::forget_files(scratch.path())?;
-        let launch = || Server::engine_of(&program, scratch.path(), cpus, &SEGMENTS);
+        let launch = || Server::free_engine(&program, scratch.path(), cpus, &SEGMENTS);
         all.push(&filled, recover(launch, &filled.key)?);
         machine::forget_files(scratch.path())?;
         let launch = || Server::engine_with(&program, scratch.path(), seats.server, &SEGMENTS);

@@ -1,7 +1,9 @@
 //! A child `doorbuster`, from its launch to its end.
 
 use crate::machine;
+use crate::pipeline;
 use anyhow::{Context, anyhow, bail};
+use doorbuster_protocol::ProductId;
 use doorbuster_protocol::handshake::PreSharedKey;
 use std::borrow::BorrowMut;
 use std::fs::{self, File};
@@ -27,6 +29,14 @@ pub(crate) struct Server {
     log: PathBuf,
     /// Where an engine alone shows its metrics.
     admin: Option<SocketAddr>,
+}
+
+/// Whether an engine holds memory for orders to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    /// As much as it wants, and whoever starts it waits for that.
+    Full,
+    Off,
 }
 
 /// Where a `doorbuster serve` listens.
@@ -108,31 +118,35 @@ impl Server {
         Self::spawn_engine(machine::command_on(cpu, program), scratch, 1, arguments)
     }
 
-    /// The same with a core on each of the first `cores` CPUs; its first core's address.
-    pub(crate) fn engine_of(
+    /// The same with products on sale, and when this returns it has all the memory for their orders
+    /// that it is to hold.
+    pub(crate) fn engine_on_sale(
+        program: &Path,
+        scratch: &Path,
+        cpu: usize,
+        reserve: Reserve,
+        products: &[ProductId],
+    ) -> anyhow::Result<(Self, SocketAddr)> {
+        let arguments: &[&str] = match reserve {
+            Reserve::Full => &[],
+            Reserve::Off => &["--memory-reserve", "off"],
+        };
+        let (mut server, address) = Self::engine_with(program, scratch, cpu, arguments)?;
+        pipeline::define(address, &server.engine_key()?, products)?;
+        if reserve == Reserve::Full {
+            server.wait_for_reserve()?;
+        }
+        Ok((server, address))
+    }
+
+    /// An engine alone, with so many cores, placed as it is in `serve`; its first core's address.
+    pub(crate) fn free_engine(
         program: &Path,
         scratch: &Path,
         cores: usize,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, SocketAddr)> {
         Self::spawn_engine(Command::new(program), scratch, cores, arguments)
-    }
-
-    /// An engine alone, with one core, placed as it is in `serve`.
-    pub(crate) fn free_engine(
-        program: &Path,
-        scratch: &Path,
-    ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::free_engine_with(program, scratch, &[])
-    }
-
-    /// The same with more arguments.
-    pub(crate) fn free_engine_with(
-        program: &Path,
-        scratch: &Path,
-        arguments: &[&str],
-    ) -> anyhow::Result<(Self, SocketAddr)> {
-        Self::spawn_engine(Command::new(program), scratch, 1, arguments)
     }
 
     fn spawn_engine(
@@ -242,35 +256,19 @@ impl Server {
         Ok(Self { child, data, log, admin: None })
     }
 
-    /// MiB that an engine alone holds for orders to come, and MiB that it is to hold.
-    pub(crate) fn reserve_mib(&self) -> anyhow::Result<(f64, f64)> {
+    /// MiB that an engine alone holds for orders to come.
+    pub(crate) fn reserve_mib(&self) -> anyhow::Result<f64> {
         let admin = self.admin.context("only an engine alone has such metrics here")?;
-        let metrics = get(admin, "/metrics").context("the metrics do not answer")?;
-        let of = |name: &str| -> anyhow::Result<f64> {
-            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
-            let bytes: f64 = value.with_context(|| format!("no `{name}` in the metrics"))?;
-            Ok(bytes / f64::from(1 << 20))
-        };
-        Ok((of("engine_reserve_bytes ")?, of("engine_reserve_wanted_bytes ")?))
+        Ok(reserve(admin)?.0 / f64::from(1 << 20))
     }
 
-    /// Waits until an engine alone, with units on sale, holds all the memory that it wants to.
-    pub(crate) fn wait_for_reserve(&mut self) -> anyhow::Result<()> {
-        let began = Instant::now();
-        loop {
-            let (held, wanted) = self.reserve_mib()?;
-            if wanted > 0.0 && held >= wanted {
-                return Ok(());
-            }
-            self.check()?;
-            if began.elapsed() > PATIENCE {
-                bail!(
-                    "the engine holds {held:.0} of {wanted:.0} MiB for orders to come, and does \
-                     not go on: this machine has too little memory left for this measurement"
-                );
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+    /// Waits until an engine alone, with units on sale, holds all the memory that it wants to. In
+    /// vain where the machine has too little left.
+    fn wait_for_reserve(&mut self) -> anyhow::Result<()> {
+        let admin = self.admin.context("only an engine alone has such metrics here")?;
+        self.wait_until("it holds the memory for orders to come that it wants to", || {
+            reserve(admin).is_ok_and(|(held, wanted)| wanted > 0.0 && held >= wanted)
+        })
     }
 
     /// Waits for something that a starting server does; fails when it ends or takes too long.
@@ -361,7 +359,6 @@ impl Drop for Server {
     }
 }
 
-/// A loopback address that nobody listens on right now.
 /// The first of so many ports in a row that nobody listens on.
 fn free_addresses(count: usize) -> anyhow::Result<SocketAddr> {
     for _ in 0..ROWS_MAX {
@@ -374,8 +371,19 @@ fn free_addresses(count: usize) -> anyhow::Result<SocketAddr> {
     bail!("there are no {count} free ports in a row")
 }
 
+/// A loopback address that nobody listens on right now.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Bytes that an engine holds for orders to come, and bytes that it is to hold.
+fn reserve(admin: SocketAddr) -> anyhow::Result<(f64, f64)> {
+    let metrics = get(admin, "/metrics").context("the metrics do not answer")?;
+    let of = |name: &str| -> anyhow::Result<f64> {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        value.with_context(|| format!("no `{name}` in the metrics"))
+    };
+    Ok((of("engine_reserve_bytes ")?, of("engine_reserve_wanted_bytes ")?))
 }
 
 fn is_ready(http: SocketAddr) -> bool {

@@ -15,7 +15,7 @@
 //! | [`state_machine`] | what a partition decides and remembers; pure |
 //! | [`metrics`] | counters of the cores |
 //! | [`fitness`] | whether this machine can run it |
-//! | `reserve` | memory for a sale that is to come, touched before it is needed |
+//! | [`reserve`] | memory for a sale that is to come, touched before it is needed |
 //! | `signal` | wake-ups between tasks of one core |
 
 pub mod clock;
@@ -30,7 +30,7 @@ pub mod metrics;
 mod net;
 pub mod node;
 pub mod partition;
-mod reserve;
+pub mod reserve;
 pub mod signal;
 pub mod state_machine;
 pub mod storage;

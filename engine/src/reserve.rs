@@ -57,15 +57,16 @@ const PAGE_BYTES: usize = 4096;
 
 /// The thread. Dropping it ends it, and gives back what it holds.
 #[derive(Debug)]
-pub(crate) struct Reserve {
+pub struct Reserve {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reserve {
-    /// Starts the thread, which holds up to `bytes_max`; `None` when it may hold nothing, or the
-    /// system has no thread to give: everything else works without.
-    pub(crate) fn start(bytes_max: u64, metrics: Arc<EngineMetrics>) -> Option<Self> {
+    /// Starts the thread, which reads from `metrics` how many orders and units there are, holds up
+    /// to `bytes_max`, and writes there what it holds; `None` when that is less than the 32 MiB
+    /// that it takes at once, or the system has no thread to give: everything else works without.
+    pub fn start(bytes_max: u64, metrics: Arc<EngineMetrics>) -> Option<Self> {
         if bytes_max < PIECE_BYTES {
             return None;
         }

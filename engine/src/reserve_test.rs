@@ -181,6 +181,7 @@ fn the_thread_takes_memory_and_ends() {
     let reserve = Reserve::start(PIECE_BYTES, Arc::clone(&metrics)).expect("a thread");
     if available::bytes() / AVAILABLE_PART > 2 * PIECE_BYTES {
         while metrics.reserve_bytes.load(Relaxed) != PIECE_BYTES {
+            // The thread tells nobody but its metrics.
             std::thread::sleep(Duration::from_millis(1));
         }
     }
