@@ -70,6 +70,7 @@ mod table;
 mod unsynced;
 mod wrk;
 
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use figures::Figures;
 use options::Options;
@@ -219,7 +220,7 @@ fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
         }
         _ => {}
     }
-    let mut found = Vec::new();
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
     let mut name = if what == What::P7 { "p7" } else { "all" };
     for (one, its_name, measurement) in ALL {
         let is_asked_for = match what {
@@ -233,9 +234,18 @@ fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
         if what == one {
             name = its_name;
         }
-        let figures = measurement(options)?;
-        results::show(&figures, options)?;
-        found.push(figures);
+        // What others have found is not lost with one that fails.
+        match measurement(options) {
+            Ok(figures) => {
+                results::show(&figures, options)?;
+                found.push(figures);
+            }
+            Err(error) => failed.push(error.context(its_name)),
+        }
     }
-    results::publish(name, &found, options, load_before)
+    let has_found = failed.is_empty() || !found.is_empty();
+    let all_met = has_found && results::publish(name, &found, options, load_before)?;
+    let failures: Vec<String> = failed.iter().map(|error| format!("{error:#}")).collect();
+    ensure!(failures.is_empty(), "not measured: {}", failures.join("; "));
+    Ok(all_met)
 }

@@ -8,7 +8,8 @@ use doorbuster_protocol::handshake::PreSharedKey;
 use std::borrow::BorrowMut;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Rows of free ports that are looked for.
 const ROWS_MAX: usize = 100;
+/// Where they begin: below the ports that the system gives to clients, each of which stays in use for
+/// a minute after its connection.
+const ROW_PORTS: Range<u16> = 20_000..32_000;
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Names the shards: the environment, since command lines can be read by everyone.
 const STORE: &str = "DOORBUSTER_STORE";
 
@@ -362,10 +367,10 @@ impl Drop for Server {
 /// The first of so many ports in a row that nobody listens on.
 fn free_addresses(count: usize) -> anyhow::Result<SocketAddr> {
     for _ in 0..ROWS_MAX {
-        let first = free_address()?;
-        let mut row = (1..count as u16).map(|next| first.port().checked_add(next));
-        if row.all(|port| port.is_some_and(|port| TcpListener::bind((first.ip(), port)).is_ok())) {
-            return Ok(first);
+        let first = fastrand::u16(ROW_PORTS);
+        let mut row = (first..).take(count).map(|port| TcpListener::bind((LOOPBACK, port)));
+        if row.all(|port| port.is_ok()) {
+            return Ok((LOOPBACK, first).into());
         }
     }
     bail!("there are no {count} free ports in a row")
@@ -373,7 +378,7 @@ fn free_addresses(count: usize) -> anyhow::Result<SocketAddr> {
 
 /// A loopback address that nobody listens on right now.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(TcpListener::bind((LOOPBACK, 0))?.local_addr()?)
 }
 
 /// Bytes that an engine holds for orders to come, and bytes that it is to hold.
