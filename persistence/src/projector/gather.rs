@@ -4,14 +4,14 @@
 //! A chunk is a run of events of one partition, decoded. Chunks of all partitions gather until the
 //! batch is full, or its first chunk has waited long enough and nothing is being written. So a shard
 //! that keeps up gets small batches soon, and one that does not gets full ones without a pause. While
-//! rows come by the thousand a second, a batch gathers for longer: its rows share the pages of an index
-//! and a commit, and in a rush every row costs orders what it costs the shard.
+//! rows come by the thousand a second, a batch gathers for longer (`rush`).
 //!
 //! Between batches the shard is asked now and then where it stands, so that one that has lost commits
 //! is noticed also when nothing more is to be written.
 
 use crate::buckets::BucketSet;
 use crate::projector::metrics::ShardMetrics;
+use crate::projector::rush::Rush;
 use crate::projector::writing::{Halt, Reached, Writer};
 use crate::rows::Checkpoint;
 use crate::store::{Advance, Batch, Change};
@@ -21,11 +21,6 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
-
-/// A batch that has so many rows when it is due comes of a rush.
-const RUSH_ROWS: usize = 256;
-/// In a rush, a batch gathers so many times as long.
-const RUSH_DELAYS: u32 = 10;
 
 /// A run of events of one partition, as changes of one shard.
 #[derive(Debug)]
@@ -44,7 +39,7 @@ pub(super) struct Gatherer<'a> {
     pub(super) writer: &'a Writer,
     pub(super) buckets: BucketSet,
     pub(super) rows_max: usize,
-    pub(super) delay: Duration,
+    pub(super) rush: Rush,
     /// Where the shard stands at first.
     pub(super) from: Vec<Checkpoint>,
     pub(super) look_every: Duration,
@@ -68,8 +63,9 @@ impl Gatherer<'_> {
         // A chunk that did not fit.
         let mut spare: Option<Chunk> = None;
         let mut is_open = true;
-        // When the first chunk of the batch came.
+        // When the first chunk of the batch came, and the last.
         let mut began = Instant::now();
+        let mut latest = began;
         let mut writing: Option<Writing<'_>> = None;
         let known = self.from.iter().map(|stored| (stored.partition, stored.sequence));
         let mut reached: BTreeMap<_, _> = known.collect();
@@ -81,8 +77,7 @@ impl Gatherer<'_> {
                 is_looking = true;
             }
             let is_full = spare.is_some() || gathered.batch.changes.len() >= self.rows_max;
-            let is_rush = gathered.batch.changes.len() >= RUSH_ROWS;
-            let due = began + self.delay * if is_rush { RUSH_DELAYS } else { 1 };
+            let due = self.rush.due(gathered.batch.changes.len(), began, latest);
             let is_due = is_full || !is_open || Instant::now() >= due;
             if writing.is_none() && is_due && !gathered.is_empty() {
                 let full = std::mem::replace(&mut gathered, Gathered::new(self.buckets));
@@ -123,9 +118,10 @@ impl Gatherer<'_> {
                     }
                 }
                 Turn::Chunk(Some(chunk)) => {
+                    latest = Instant::now();
                     let rows = gathered.batch.changes.len() + chunk.changes.len();
                     if gathered.is_empty() {
-                        began = Instant::now();
+                        began = latest;
                     } else if rows > self.rows_max {
                         spare = Some(chunk);
                         continue;

@@ -72,6 +72,10 @@ fn writer(gated: &Gated) -> (Writer, mpsc::UnboundedReceiver<Report>, watch::Sen
     (Writer { shard: gated.shard(), index: 0, reports, metrics, stop }, reported, stopper)
 }
 
+fn rush(delay: Duration) -> Rush {
+    Rush::new(delay, Instant::now(), 0, 1)
+}
+
 /// While the shard writes one batch, the next one is taken from the queue up to its bound, and no
 /// second one is given to it.
 #[tokio::test]
@@ -82,7 +86,7 @@ async fn the_next_batch_gathers_while_one_is_written() {
         writer: &writer,
         buckets: BucketSet::ALL,
         rows_max: 30,
-        delay: Duration::from_millis(1),
+        rush: rush(Duration::from_millis(1)),
         from: Vec::new(),
         look_every: Duration::from_secs(3_600),
     };
@@ -123,7 +127,7 @@ async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
         writer: &writer,
         buckets: BucketSet::ALL,
         rows_max: 30,
-        delay: Duration::from_secs(60),
+        rush: rush(Duration::from_secs(60)),
         from: Vec::new(),
         look_every: Duration::from_secs(3_600),
     };
@@ -136,38 +140,45 @@ async fn an_event_that_alone_is_more_than_a_batch_is_written_by_itself() {
     assert_eq!(*shard.written.lock().expect("no panic"), [10, 100, 30]);
 }
 
-/// Rows that come in a rush gather for longer.
+/// Rows that come in a rush gather until the shard's turn; a few do not wait for it, nor do the last
+/// ones.
 #[tokio::test(start_paused = true)]
 async fn in_a_rush_a_batch_gathers_for_longer() {
     let shard = Gated::new(9);
     let (writer, _reported, _stopper) = writer(&shard);
     let delay = Duration::from_millis(10);
+    let start = Instant::now();
     let gatherer = Gatherer {
         writer: &writer,
         buckets: BucketSet::ALL,
         rows_max: 10_000,
-        delay,
+        rush: rush(delay),
         from: Vec::new(),
         look_every: Duration::from_secs(3_600),
     };
     let (chunks, queue) = mpsc::channel(8);
     let mut begun = shard.begun.subscribe();
-    let few = RUSH_ROWS as u64 - 1;
     let test = async {
-        let sent = Instant::now();
-        chunks.send(chunk(1, few)).await.expect("it gathers");
+        let mut next = 1;
+        let mut send = async |rows: u64| {
+            chunks.send(chunk(next, rows)).await.expect("it gathers");
+            next += rows;
+        };
+        send(10).await;
         begun.wait_for(|begun| *begun == 1).await.expect("the shard is there");
-        assert!(sent.elapsed() >= delay);
-        let sent = Instant::now();
-        for first in [1, 2, 3].map(|number| 1 + few * number) {
-            chunks.send(chunk(first, few)).await.expect("it gathers");
+        assert_eq!(start.elapsed(), delay);
+        // 200 rows every 4 ms until after the turn.
+        while start.elapsed() < Duration::from_millis(120) {
+            send(200).await;
+            tokio::time::sleep(Duration::from_millis(4)).await;
         }
-        begun.wait_for(|begun| *begun == 2).await.expect("the shard is there");
-        assert!(sent.elapsed() >= delay * RUSH_DELAYS);
+        assert_eq!(*begun.borrow_and_update(), 2, "written at the turn, 100 ms after the start");
+        begun.wait_for(|begun| *begun == 3).await.expect("the shard is there");
+        let over = Duration::from_millis(118 + 50);
+        assert_eq!(start.elapsed(), over, "half a period after the last rows");
         drop(chunks);
     };
     let (ended, ()) = tokio::join!(gatherer.run(queue), test);
     ended.expect("everything is written");
-    let few = RUSH_ROWS - 1;
-    assert_eq!(*shard.written.lock().expect("no panic"), [few, 3 * few]);
+    assert_eq!(*shard.written.lock().expect("no panic"), [10, 4_600, 1_000]);
 }

@@ -43,6 +43,7 @@
 //! | `feed` | one core's events for one shard, in order, cut into chunks |
 //! | `decode` | from events to changes of rows |
 //! | `gather` | from chunks to batches, while the batch before is written |
+//! | `rush` | when a batch is due, and what changes in a rush |
 //! | `writing` | one batch into the shard, whatever becomes of its answers |
 //! | `acknowledger` | what all shards have, told to the engine |
 //! | `horizon` | how far the log is while a shard is away |
@@ -60,6 +61,7 @@ mod horizon;
 mod metrics;
 mod patience;
 mod pipeline;
+mod rush;
 #[cfg(test)]
 mod scripted;
 mod writing;
@@ -81,6 +83,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 // The arithmetic of memory above stands on it.
 const _: () = assert!(size_of::<Change>() <= 208);
@@ -96,7 +99,7 @@ pub struct ProjectorConfig {
     pub consumer: u8,
     /// Rows of one transaction, at least 1. Only an event that alone changes more exceeds it.
     pub batch_rows_max: usize,
-    /// How long the first event of a batch waits for more; ten times as long in a rush.
+    /// How long the first event of a batch waits for more; about ten times as long in a rush.
     pub batch_delay: Duration,
     /// How often a shard is asked where it stands: it may have fallen back to an older state with
     /// nothing left to write that would show it.
@@ -164,6 +167,7 @@ async fn run_shards(
     beside.spawn(acknowledger::acknowledge(Arc::clone(config), shards.len(), reported));
     beside.spawn(horizon::watch(Arc::clone(config), Arc::clone(metrics)));
     let mut pipelines = JoinSet::new();
+    let start = Instant::now();
     for (index, (shard, metrics)) in shards.into_iter().zip(counters).enumerate() {
         let pipeline = Pipeline {
             config: Arc::clone(config),
@@ -171,6 +175,7 @@ async fn run_shards(
             shard,
             names: Arc::clone(&names),
             index,
+            start,
             reports: reports.clone(),
             metrics,
             stop: stops[index].subscribe(),

@@ -12,6 +12,7 @@ use crate::projector::feed::{Feed, FeedEnd, Queue};
 use crate::projector::gather::Gatherer;
 use crate::projector::metrics::ShardMetrics;
 use crate::projector::patience::{Fruitless, Unsound};
+use crate::projector::rush::Rush;
 use crate::projector::writing::{Halt, Writer};
 use crate::projector::{ProjectorConfig, ProjectorError};
 use crate::rows::Checkpoint;
@@ -41,6 +42,8 @@ pub(super) struct Pipeline {
     /// The shards that have pipelines, in order; this one's place among them.
     pub(super) names: Arc<[String]>,
     pub(super) index: usize,
+    /// When all of them began.
+    pub(super) start: Instant,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) stop: watch::Receiver<bool>,
@@ -281,7 +284,7 @@ impl Pipeline {
             writer: &writer,
             buckets,
             rows_max: config.batch_rows_max,
-            delay: config.batch_delay,
+            rush: Rush::new(config.batch_delay, self.start, self.index, self.names.len()),
             from: checkpoints.clone(),
             look_every: config.look_every,
         };
