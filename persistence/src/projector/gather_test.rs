@@ -73,7 +73,7 @@ fn writer(gated: &Gated) -> (Writer, mpsc::UnboundedReceiver<Report>, watch::Sen
 }
 
 fn rush(delay: Duration) -> Rush {
-    Rush::new(delay, Instant::now(), 0, 1)
+    Rush::new(delay, Instant::now(), (0, 1), &BucketSet::ALL)
 }
 
 /// While the shard writes one batch, the next one is taken from the queue up to its bound, and no

@@ -280,11 +280,12 @@ impl Pipeline {
             metrics: Arc::clone(&self.metrics),
             stop: self.stop.clone(),
         };
+        let place = (self.index, self.names.len());
         let gatherer = Gatherer {
             writer: &writer,
             buckets,
             rows_max: config.batch_rows_max,
-            rush: Rush::new(config.batch_delay, self.start, self.index, self.names.len()),
+            rush: Rush::new(config.batch_delay, self.start, place, &buckets),
             from: checkpoints.clone(),
             look_every: config.look_every,
         };

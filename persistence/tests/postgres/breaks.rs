@@ -1,9 +1,9 @@
 //! Connections that break at every step of a batch, and two who write at once: a batch is written
 //! whole, once, or not at all, and the checkpoints tell which.
 
-use crate::{Way, claimed, open, options, orders};
+use crate::{Way, claimed, open, options, order, orders};
 use doorbuster_persistence::postgres::{PostgresOptions, PostgresStore};
-use doorbuster_persistence::{Shard, Store, StoreError};
+use doorbuster_persistence::{Shard, Store, StoreError, Written};
 use doorbuster_postgres_harness::{Clusters, Database};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,6 +135,34 @@ async fn of_two_who_write_each_batch_one_does() {
         assert_eq!(written.iter().sum::<u32>(), number as u32 + 1, "once, and only once");
     }
     assert_eq!(databases[0].number("SELECT count(*) FROM orders"), 1_000);
+}
+
+/// Somebody else makes a buyer of a batch just when it is written: the batch waits for that, and leaves
+/// the buyer as it is then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buyer_whom_somebody_else_is_making_is_left_alone() {
+    let databases = [Clusters::shared().database(0)];
+    let database = &databases[0];
+    let store = claimed(&databases).await;
+    let id = u128::from_be_bytes(*order(7).buyer.as_bytes());
+    let mut other = database.session();
+    other.psql(&format!("BEGIN; INSERT INTO users (id, full_name) VALUES ('{id:032x}', 'Ada')"));
+    let writing = tokio::spawn({
+        let shard = shard(&store);
+        async move { shard.write(orders(0, 500)).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    tokio::task::block_in_place(|| {
+        wait_until("the other one is waited for", || database.number(waiting) > 0);
+    });
+    other.psql("COMMIT");
+    let written = writing.await.expect("no panic");
+    assert_eq!(written, Ok(Written { rows: 500, dead_letters: 0 }));
+    for table in ["orders", "order_items", "users"] {
+        assert_eq!(database.number(&format!("SELECT count(*) FROM {table}")), 500, "{table}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM users WHERE full_name = 'Ada'"), 1);
 }
 
 /// Whoever waits for a batch gives up; the batch is written all the same or not at all.
