@@ -2,7 +2,7 @@
 //! as is wanted, each time a copy of it.
 
 use crate::machine;
-use crate::pipeline::Connection;
+use crate::recovery;
 use crate::server::{self, Server};
 use crate::shards::{Shards, block_on, connect, count_rows, store_of};
 use anyhow::{Context, ensure};
@@ -123,9 +123,10 @@ impl Backlog {
         ensure!(copied.success(), "the log could not be copied");
         // Its products are still on sale, and it would take memory for all that may be ordered yet.
         let arguments = ["--memory-reserve", "off"];
-        let (engine, address) = Server::free_engine(&self.program, scratch, 1, &arguments)?;
+        let (mut engine, address) = Server::free_engine(&self.program, scratch, 1, &arguments)?;
         // It answers when it has read its log, which is another measurement.
-        drop(Connection::open(address, &engine.engine_key()?)?);
+        let key = engine.engine_key()?;
+        recovery::wait_until_it_answers(&mut engine, address, &key, Instant::now())?;
         let (drain, engine) = block_on(async {
             let mut watchers = Vec::new();
             for database in databases {

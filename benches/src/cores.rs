@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 const SECONDS: u32 = 2;
 /// So many times `--in-flight` are in flight when no core lacks work.
 const ENOUGH: u32 = 4;
+/// Connections of each core: what one has in flight is bounded.
+const CONNECTIONS: usize = 4;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Enough to touch every partition.
 const PRODUCTS: usize = 64;
@@ -45,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The load of each core, made on its own executor.
 #[derive(Clone)]
 struct OwnLoad {
-    /// Orders of this core.
+    /// Orders of each connection.
     in_flight: u32,
     time: Duration,
     /// Whether orders may begin.
@@ -58,17 +60,20 @@ impl Sockets for OwnLoad {
     type Listener = Ends;
 
     fn listen(&self, map: &PartitionMap) -> io::Result<Ends> {
-        let (near, far) = pipe::connection();
-        let (load, products) = (self.clone(), products_of(map));
-        glommio::spawn_local(async move {
-            let answered = match products {
-                Ok(products) => load.generate(near, &products).await,
-                Err(error) => Err(error),
-            };
-            let _ = load.found.send(answered);
-        })
-        .detach();
-        Ok(Ends(RefCell::new(vec![far])))
+        let ends = (0..CONNECTIONS).map(|_| {
+            let (near, far) = pipe::connection();
+            let (load, products) = (self.clone(), products_of(map));
+            glommio::spawn_local(async move {
+                let answered = match products {
+                    Ok(products) => load.generate(near, &products).await,
+                    Err(error) => Err(error),
+                };
+                let _ = load.found.send(answered);
+            })
+            .detach();
+            far
+        });
+        Ok(Ends(RefCell::new(ends.collect())))
     }
 }
 
@@ -180,9 +185,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
     let (rounds, seconds) = (options.rounds.min(3), options.seconds.unwrap_or(SECONDS));
     figures.note(format!(
         "an engine in this process, its core on CPU {first}, or two on CPUs {first} and {second}, its \
-         other threads there, too; each core's client is a task of its executor and asks through \
-         memory; so many in flight over {PRODUCTS} products in all, which two cores share; every \
-         commit synced; {rounds} rounds of {seconds} s each, in turns",
+         other threads there, too; each core's clients are {CONNECTIONS} tasks of its executor and \
+         ask through memory; so many in flight over {PRODUCTS} products in all, which two cores share; \
+         every commit synced; {rounds} rounds of {seconds} s each, in turns",
     ));
     for in_flight in [options.in_flight, options.in_flight * ENOUGH] {
         let (mut one, mut two) = (Vec::new(), Vec::new());
@@ -207,7 +212,8 @@ fn round(options: &Options, cpus: &[usize], in_flight: u32, seconds: u32) -> any
     let scratch = options.scratch()?;
     let (found, answered) = mpsc::channel();
     let time = Duration::from_secs(seconds.into());
-    let in_flight = in_flight / cpus.len() as u32;
+    let connections = cpus.len() * CONNECTIONS;
+    let in_flight = in_flight / connections as u32;
     let begin = Arc::new(AtomicBool::new(false));
     let load = OwnLoad { in_flight, time, begin: Arc::clone(&begin), found };
     // Nobody connects there: the map needs addresses.
@@ -218,7 +224,7 @@ fn round(options: &Options, cpus: &[usize], in_flight: u32, seconds: u32) -> any
     engine.wait_for_reserve()?;
     begin.store(true, Relaxed);
     let mut orders = 0;
-    for _ in cpus {
+    for _ in 0..connections {
         let core = answered.recv_timeout(WARM_UP + time + PATIENCE);
         orders += core.map_err(|_| anyhow!("a core does not come to an end"))??;
     }

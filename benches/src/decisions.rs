@@ -27,6 +27,10 @@ struct Round {
     both_maps: Rate,
 }
 
+/// Of less CPU time, in seconds, the kernel's part is not known, which is counted in ticks of 10 ms:
+/// all of it counts.
+const SHORTEST_S: f64 = 0.5;
+
 /// Orders per second of the thread's CPU time.
 struct Rate {
     /// Of the time that is its own. The kernel's is that for the first touch of memory, which is the
@@ -50,7 +54,8 @@ impl Timer {
         let all = machine::thread_cpu_seconds() - self.all;
         let system = machine::thread_system_seconds() - self.system;
         let rate = |seconds: f64| orders as f64 / seconds;
-        Rate { own: rate(all - system), with_first_touches: rate(all) }
+        let own = if all < SHORTEST_S { all } else { all - system };
+        Rate { own: rate(own), with_first_touches: rate(all) }
     }
 }
 
@@ -79,8 +84,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         seats.client,
     ));
     figures.note(
-        "the kernel's time for the first touch of memory is left out, for both sides: it is the \
-         machine's affair, and differs by ten times from hour to hour; a row has the rate with it",
+        "the kernel's time is left out, for both sides, nearly all of it for the first touch of \
+         memory: it is the machine's affair, and differs by ten times from hour to hour; a row has the \
+         rate with it; of less than half a second nothing is left out",
     );
     figures.note(
         "one map: two look-ups and an insert of an order's bytes by its key into a hashbrown table \

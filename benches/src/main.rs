@@ -74,6 +74,7 @@ use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use figures::Figures;
 use options::Options;
+use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -211,12 +212,12 @@ fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
         What::Connections(settings) => {
             let found = connections::measure(settings, options)?;
             results::show(&found, options)?;
-            return results::publish("connections", &[found], options, load_before);
+            return results::publish("connections", &[found], &[], options, load_before);
         }
         What::Soak(settings) => {
             let found = soak::measure(settings, options)?;
             results::show(&found, options)?;
-            return results::publish("soak", &[found], options, load_before);
+            return results::publish("soak", &[found], &[], options, load_before);
         }
         _ => {}
     }
@@ -240,12 +241,15 @@ fn measure(what: What, options: &Options) -> anyhow::Result<bool> {
                 results::show(&figures, options)?;
                 found.push(figures);
             }
-            Err(error) => failed.push(error.context(its_name)),
+            Err(error) => {
+                let failure = format!("{:#}", error.context(its_name));
+                writeln!(std::io::stderr().lock(), "not measured: {failure}")?;
+                failed.push(failure);
+            }
         }
     }
     let has_found = failed.is_empty() || !found.is_empty();
-    let all_met = has_found && results::publish(name, &found, options, load_before)?;
-    let failures: Vec<String> = failed.iter().map(|error| format!("{error:#}")).collect();
-    ensure!(failures.is_empty(), "not measured: {}", failures.join("; "));
+    let all_met = has_found && results::publish(name, &found, &failed, options, load_before)?;
+    ensure!(failed.is_empty(), "not measured: {}", failed.join("; "));
     Ok(all_met)
 }

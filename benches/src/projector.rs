@@ -91,6 +91,10 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Figures> {
         "shards, engine, projector and this program share all cores; a projector of its own \
          process, from its launch to the last checkpoint",
     );
+    figures.note(
+        "the engine has read its log before, and takes no memory for orders to come \
+         (`--memory-reserve off`); every order is of a new buyer",
+    );
     figures.note(format!(
         "bare: COPY of users, orders and items from memory into the same indexed tables, a \
          connection for each shard, {} orders a transaction; changes through a temporary table",

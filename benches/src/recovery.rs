@@ -156,7 +156,7 @@ fn recover(
 }
 
 /// Where the engine's cores listen, once the one at `address` answers.
-fn wait_until_it_answers(
+pub(crate) fn wait_until_it_answers(
     server: &mut Server,
     address: SocketAddr,
     key: &PreSharedKey,

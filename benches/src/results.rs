@@ -17,20 +17,24 @@ pub(crate) fn show(figures: &Figures, options: &Options) -> anyhow::Result<()> {
 }
 
 /// Prints the table of the goals, writes the file, and says whether every goal was met.
-/// `load_before` is the load of the machine when the run began: what others did.
+/// `failed` says what could not be measured, and `load_before` is the load of the machine when the run
+/// began: what others did.
 pub(crate) fn publish(
     name: &str,
     found: &[Figures],
+    failed: &[String],
     options: &Options,
     load_before: f64,
 ) -> anyhow::Result<bool> {
     let table = Table::new(found);
-    let is_met = table.is_met() && found.iter().all(Figures::keeps_all_promises);
+    let is_met =
+        failed.is_empty() && table.is_met() && found.iter().all(Figures::keeps_all_promises);
     let report = serde_json::json!({
         "machine": machine::describe(),
         "loadBefore": load_before,
         "rounds": options.rounds,
         "measurements": found,
+        "notMeasured": failed,
         "goalsMet": is_met,
     });
     let file = options.results()?.join(format!("{name}.json"));
