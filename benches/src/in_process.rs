@@ -11,7 +11,7 @@ use doorbuster_engine::log::{LogConfig, SnapshotWorker};
 use doorbuster_engine::metrics::EngineMetrics;
 use doorbuster_engine::node::{CoreConfig, CoreParts, Stopper, partition_map};
 use doorbuster_engine::partition::{Batch, Partition};
-use doorbuster_engine::reserve::Reserve;
+use doorbuster_engine::reserve::{self, Reserve};
 use doorbuster_engine::storage::GlommioDisk;
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
@@ -134,7 +134,7 @@ impl InProcess {
         sockets: &S,
     ) -> anyhow::Result<Self> {
         // For the reserve, which would take a while to have the system find so much.
-        machine::touch(RESERVE_BYTES_MAX as usize);
+        machine::touch(reserve::allowed(RESERVE_BYTES_MAX) as usize);
         let sockets = sockets.clone();
         thread::scope(|scope| {
             let starting = scope.spawn(move || {

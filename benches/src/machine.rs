@@ -87,14 +87,6 @@ pub(crate) fn thread_cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Memory that the machine has left, in bytes.
-fn available_bytes() -> usize {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    kib.unwrap_or(0) << 10
-}
-
 /// What of it was the kernel's, in seconds, as fine as the clock's ticks.
 pub(crate) fn thread_system_seconds() -> f64 {
     times_in("/proc/thread-self/stat").map_or(0.0, |[_, system, ..]| system)
@@ -157,10 +149,7 @@ pub(crate) fn memory_mib(process: u32) -> Option<f64> {
 /// Leaves this process's allocator with so much memory that the system has found. It keeps that for
 /// a second, and longer if nobody asks it for many thousands of blocks; whoever takes memory before
 /// has it at once.
-///
-/// Never more than an eighth of what the machine has left is taken: no engine holds more.
 pub(crate) fn touch(bytes: usize) {
-    let bytes = bytes.min(available_bytes() / 8);
     let pieces: Vec<Vec<u8>> = (0..bytes.div_ceil(PIECE_BYTES))
         .map(|_| {
             let mut piece = Vec::with_capacity(PIECE_BYTES);

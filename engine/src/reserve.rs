@@ -55,6 +55,15 @@ const REST_BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::f
 /// The step in which memory is touched: the smallest page there is.
 const PAGE_BYTES: usize = 4096;
 
+/// Bytes that may be held now, of those that are wanted at the most.
+pub fn allowed(bytes_max: u64) -> u64 {
+    allowed_of(bytes_max, available::bytes())
+}
+
+fn allowed_of(bytes_max: u64, available: u64) -> u64 {
+    bytes_max.min(available / AVAILABLE_PART)
+}
+
 /// The thread. Dropping it ends it, and gives back what it holds.
 #[derive(Debug)]
 pub struct Reserve {
@@ -166,7 +175,7 @@ impl Held {
             self.period_ends = at + PERIOD;
             self.is_quiet = self.grown < QUIET_BYTES;
             (self.grown, self.ahead) = (0, 0);
-            self.allowed = self.max.min((available() + self.bytes()) / AVAILABLE_PART);
+            self.allowed = allowed_of(self.max, available() + self.bytes());
         }
         let wanted = units.saturating_mul(ORDER_BYTES).min(self.allowed);
         self.wanted = wanted - wanted % PIECE_BYTES;
