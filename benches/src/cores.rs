@@ -1,5 +1,5 @@
-//! Two cores, next to one. The load is made in process: each core's executor runs the client that
-//! loads it as one more task, over pipes in memory. So a core does the whole work of an order,
+//! Two cores, next to one. The load is made in process: each core's executor runs the clients that
+//! load it as more tasks, over pipes in memory. So a core does the whole work of an order,
 //! asking included, on its own CPU, and the comparison is fair on a machine without a third one:
 //! in both cases every CPU that serves also makes its own load, and no other CPU does anything. The
 //! load is the same one: as many orders in flight of the same products, on the same partitions, which
@@ -213,7 +213,7 @@ fn round(options: &Options, cpus: &[usize], in_flight: u32, seconds: u32) -> any
     let (found, answered) = mpsc::channel();
     let time = Duration::from_secs(seconds.into());
     let connections = cpus.len() * CONNECTIONS;
-    let in_flight = in_flight / connections as u32;
+    let in_flight = in_flight.div_ceil(connections as u32);
     let begin = Arc::new(AtomicBool::new(false));
     let load = OwnLoad { in_flight, time, begin: Arc::clone(&begin), found };
     // Nobody connects there: the map needs addresses.
@@ -225,8 +225,8 @@ fn round(options: &Options, cpus: &[usize], in_flight: u32, seconds: u32) -> any
     begin.store(true, Relaxed);
     let mut orders = 0;
     for _ in 0..connections {
-        let core = answered.recv_timeout(WARM_UP + time + PATIENCE);
-        orders += core.map_err(|_| anyhow!("a core does not come to an end"))??;
+        let connection = answered.recv_timeout(WARM_UP + time + PATIENCE);
+        orders += connection.map_err(|_| anyhow!("a core does not come to an end"))??;
     }
     engine.stop()?;
     Ok(orders as f64 / time.as_secs_f64())

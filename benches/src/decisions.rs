@@ -27,8 +27,8 @@ struct Round {
     both_maps: Rate,
 }
 
-/// Of less CPU time, in seconds, the kernel's part is not known, which is counted in ticks of 10 ms:
-/// all of it counts.
+/// The kernel's time is known in ticks of 10 ms only, so of less CPU time than this, in seconds, none
+/// is left out.
 const SHORTEST_S: f64 = 0.5;
 
 /// Orders per second of the thread's CPU time.
