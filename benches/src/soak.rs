@@ -1,6 +1,10 @@
 //! Minutes at a part of the capacity: does memory grow, does the tail of the latency, does the log
 //! go away again? Everything in one process with its embedded store, on the generator's cores; a
 //! part of the orders is paid, a part cancelled, and the rest runs out.
+//!
+//! Capacity is what goes on and on, so the store's work is part of it: the orders of a closed loop,
+//! by the time until the store has all that became of them. A closed loop alone accepts orders faster
+//! than that, and the log holds what the store lacks.
 
 use crate::figures::{Figures, figure, median};
 use crate::lag::values;
@@ -21,9 +25,12 @@ const CONNECTIONS: usize = 256;
 const ACTING_CONNECTIONS: usize = 64;
 const PAY: f64 = 0.4;
 const CANCEL: f64 = 0.3;
-/// The holds of the others end within the run.
+/// The holds of the others end within the run, of the soak and of the one for its capacity.
 const HOLD_SECONDS: u32 = 20;
+const CAPACITY_HOLD_SECONDS: u32 = 2;
 const CAPACITY_SECONDS: u64 = 8;
+/// How long the store may then be behind.
+const PATIENCE: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
 /// So short that many are filled within minutes.
 const SEGMENTS: [&str; 2] = ["--segment-size", "8MiB"];
@@ -63,8 +70,8 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
     let (mut server, serving) = Server::serve_with(&program, scratch.path(), None, &SEGMENTS)?;
     server.wait_until_ready(serving.http)?;
     let mut plan = plan(&server, serving)?;
-    let capacity = capacity(&mut plan)?;
-    let rate = capacity * f64::from(settings.share) / 100.0;
+    let capacity = capacity(&mut plan, serving)?;
+    let rate = capacity.sustained * f64::from(settings.share) / 100.0;
     plan.stages = vec![Stage::steady(rate, MINUTE); settings.minutes as usize];
     let Watched { report, samples, reclaimed } = watched(&server, serving, plan)?;
     server.stop()?;
@@ -72,9 +79,11 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
     let mut figures = Figures::new("A soak");
     figures.note(machine::describe());
     figures.note(format!(
-        "capacity {} orders/s from a closed loop with {CONNECTIONS} connections; {} % of it for {} \
-         minutes; server and generator share all cores",
-        figure(capacity),
+        "capacity {} orders/s ({} accepted from a closed loop with {CONNECTIONS} connections, until \
+         the store had all that became of them); {} % of it for {} minutes; server and generator \
+         share all cores",
+        figure(capacity.sustained),
+        figure(capacity.accepted),
         settings.share,
         settings.minutes,
     ));
@@ -99,22 +108,62 @@ fn plan(server: &Server, serving: Serving) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
-/// Accepted orders per second of a closed loop. The product is there afterwards.
-fn capacity(plan: &mut Plan) -> anyhow::Result<f64> {
+/// Orders per second.
+struct Capacity {
+    /// Of a closed loop.
+    accepted: f64,
+    /// The same orders, by the time until the store had all that became of them.
+    sustained: f64,
+}
+
+/// Of a closed loop. The product is there afterwards, and nothing of it is held.
+fn capacity(plan: &mut Plan, serving: Serving) -> anyhow::Result<Capacity> {
+    let prepare = |hold_seconds| {
+        Some(Prepare {
+            stock: 500_000_000,
+            price: 1_999,
+            limit_per_buyer: 0,
+            hold_seconds,
+            waitlist_capacity: 0,
+        })
+    };
+    plan.prepare = prepare(HOLD_SECONDS);
     let mut capacity = plan.clone();
     capacity.amount = Amount::Duration(Duration::from_secs(CAPACITY_SECONDS));
-    capacity.prepare = Some(Prepare {
-        stock: 500_000_000,
-        price: 1_999,
-        limit_per_buyer: 0,
-        hold_seconds: HOLD_SECONDS,
-        waitlist_capacity: 0,
-    });
+    capacity.prepare = prepare(CAPACITY_HOLD_SECONDS);
     let report = doorbuster_loadgen::run(capacity, Arc::default())?;
     ensure!(report.accepted > 0, "nothing was accepted:\n{report}");
+    let accepted = report.accepted as f64;
+    let rest = store_takes_the_rest(serving)?;
     // Keys of the capacity's orders are not asked for again.
     plan.seed = fastrand::u64(..);
-    Ok(report.accepted as f64 / report.elapsed_seconds)
+    Ok(Capacity {
+        accepted: accepted / report.elapsed_seconds,
+        sustained: accepted / (report.elapsed_seconds + rest.as_secs_f64()),
+    })
+}
+
+/// Waits until every hold has run out and the store has all of it; how long the store took.
+fn store_takes_the_rest(serving: Serving) -> anyhow::Result<Duration> {
+    let ended = Instant::now();
+    // A hold ends at the next look at it, and the store hears of it after a batch.
+    let holds_end = ended + Duration::from_secs(u64::from(CAPACITY_HOLD_SECONDS) + 1);
+    let mut caught_up = None;
+    loop {
+        let metrics =
+            server::get(serving.admin, "/metrics").context("the metrics do not answer")?;
+        let is_behind = values(&metrics, "projector_lag_seconds")?.any(|lag| lag > 0.0);
+        if is_behind {
+            caught_up = None;
+        } else {
+            let since = *caught_up.get_or_insert_with(Instant::now);
+            if Instant::now() > holds_end {
+                return Ok(since - ended);
+            }
+        }
+        ensure!(ended.elapsed() < PATIENCE, "the store does not catch up");
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// A run, and what was seen of the server meanwhile.

@@ -1,6 +1,7 @@
 //! The engine's disk, and the same without sync: what is measured against each other is the same
 //! code, but for the one call. It lives here, as the product has no way to leave a sync out.
 
+use doorbuster_engine::state_machine::Shelf;
 use doorbuster_engine::storage::{Entry, File, GlommioBuffer, GlommioDisk, GlommioFile};
 use doorbuster_engine::storage::{Mode, Storage};
 use std::io;
@@ -58,6 +59,9 @@ impl Storage for BenchDisk {
     }
     async fn sync_directory(&self) -> io::Result<()> {
         self.disk.sync_directory().await
+    }
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
+        self.disk.shelf()
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
         self.disk.read_blocking(name)

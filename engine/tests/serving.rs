@@ -11,6 +11,7 @@ use doorbuster_protocol::handshake::PreSharedKey;
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{Epoch, Outcome, PartitionId, Sequence, Timestamp};
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use support::{Client, Running, buyer, config, define, key, place, product};
 
 #[test]
@@ -143,6 +144,50 @@ fn an_acknowledged_final_order_leaves_the_engine() {
     assert_eq!(client.read_order(order.order), Outcome::OrderNotFound);
     let Outcome::Product(view) = client.read_product(shoe) else { panic!("read") };
     assert_eq!((view.sold, view.available), (1, 4));
+}
+
+#[test]
+fn old_keys_are_answered_from_the_disk_also_after_a_restart() {
+    const ORDERS: u32 = 500;
+    let data = tempfile::tempdir().expect("a directory");
+    let mut running = Running::start(config(data.path(), 1));
+    let mut client = Client::connect(running.address());
+    let shoe = product("shoe");
+    let partition = client.map().partitions.partition_of(shoe);
+    client.ask(shoe, Command::Define(define("shoe", ORDERS)));
+    let mut first_answers = Vec::new();
+    for number in 0..ORDERS {
+        let place = place("shoe", number, Some("k"));
+        let Outcome::Placed(order) = client.ask(shoe, place) else { panic!("placed") };
+        client.ask_order(order.order, Command::Confirm { order: order.order });
+        first_answers.push((place, order));
+    }
+    let epoch = client.map().epoch;
+    client.session().acknowledge(partition, 0, epoch, Sequence::new(1 + 2 * u64::from(ORDERS)));
+    client.send();
+    let (_, last) = *first_answers.last().expect("orders");
+    while client.read_order(last.order) != Outcome::OrderNotFound {}
+    for is_restarted in [false, true] {
+        if is_restarted {
+            running.stop();
+            running = Running::start(config(data.path(), 1));
+            client = Client::connect(running.address());
+        }
+        while !has_nameless_file(data.path()) {
+            std::thread::yield_now();
+        }
+        for (place, order) in &first_answers {
+            assert_eq!(client.ask(shoe, *place), Outcome::Replayed(*order));
+        }
+    }
+    running.stop();
+}
+
+/// Whether this process has a file without a name open below `path`.
+fn has_nameless_file(path: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux shows them");
+    let mut files = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    files.any(|file| file.starts_with(path) && file.to_string_lossy().ends_with(" (deleted)"))
 }
 
 #[test]

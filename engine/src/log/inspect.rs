@@ -220,8 +220,9 @@ impl<S: Immediate> Inspector<S> {
     fn read_snapshots(&self, listing: &Listing) -> Result<Vec<(Sequence, u64)>, LogError> {
         let mut read = Vec::new();
         for named in &listing.snapshots {
-            let (state, digest) = snapshot_file::load(&self.storage, &self.identity, named)
-                .map_err(|why| why.error(&self.storage, named))?;
+            let (state, digest) =
+                snapshot_file::load(&self.storage, &self.identity, named, self.empty())
+                    .map_err(|why| why.error(&self.storage, named))?;
             if state.digest() != digest {
                 return Err(LogError::Damaged {
                     file: self.storage.path().join(&named.name),
@@ -238,10 +239,15 @@ impl<S: Immediate> Inspector<S> {
     /// The state that the log's first events go on top of.
     fn base(&self, listing: &Listing) -> Result<State, LogError> {
         let Some(oldest) = self.base_snapshot(listing)? else {
-            return Ok(State::new(self.identity.partition));
+            return Ok(self.empty());
         };
-        let loaded = snapshot_file::load(&self.storage, &self.identity, oldest);
+        let loaded = snapshot_file::load(&self.storage, &self.identity, oldest, self.empty());
         loaded.map(|(state, _)| state).map_err(|why| why.error(&self.storage, oldest))
+    }
+
+    /// In memory whole: who inspects writes nothing into the directory.
+    fn empty(&self) -> State {
+        State::new(self.identity.partition)
     }
 
     /// The oldest snapshot that the log's first events go on top of; `None` when the log reaches back

@@ -86,7 +86,7 @@ impl Unreadable {
 pub(super) fn newest<S: Storage>(storage: &S, identity: &LogIdentity, listing: &Listing) -> Base {
     let mut unreadable = Vec::new();
     for named in listing.snapshots.iter().rev() {
-        match load(storage, identity, named) {
+        match load(storage, identity, named, empty(storage, identity)) {
             Ok((state, digest)) => return Base { state, digest: Some(digest), unreadable },
             Err(why) => {
                 tracing::warn!(
@@ -97,17 +97,27 @@ pub(super) fn newest<S: Storage>(storage: &S, identity: &LogIdentity, listing: &
             }
         }
     }
-    Base { state: State::new(identity.partition), digest: None, unreadable }
+    Base { state: empty(storage, identity), digest: None, unreadable }
 }
 
-/// Reads a snapshot: its state, and the digest that was written with it.
+/// The state before the first event, with its receipts where the disk has room for them.
+fn empty<S: Storage>(storage: &S, identity: &LogIdentity) -> State {
+    match storage.shelf() {
+        Some(shelf) => State::with_shelf(identity.partition, shelf),
+        None => State::new(identity.partition),
+    }
+}
+
+/// Reads a snapshot into a state that nothing has happened to: what comes of it, and the digest that
+/// was written with it.
 pub(super) fn load<S: Storage>(
     storage: &S,
     identity: &LogIdentity,
     named: &Named,
+    empty: State,
 ) -> Result<(State, u64), Unreadable> {
     let (mut file, digest) = open(storage, identity, named)?;
-    let state = snapshot::read(&mut file, identity.partition).map_err(Unreadable::parse)?;
+    let state = snapshot::read_into(&mut file, empty).map_err(Unreadable::parse)?;
     check_sequence(state.sequence(), named)?;
     Ok((state, digest))
 }

@@ -4,6 +4,7 @@
 //! stand in it. What must hold is checked, in release builds too: a state that is wrong must not
 //! go on selling, and a log that does not fit its state must not be replayed.
 
+use super::key_index::Whereabouts;
 use super::order::{Links, Order, OrderSlot};
 use super::product::{Product, ProductSlot};
 use super::state::State;
@@ -96,7 +97,6 @@ impl State {
             quantity: placed.quantity.into(),
             status: OrderStatus::Pending,
             waitlist: placed.waitlist,
-            released: false,
         });
         self.hold(slot, order)?;
         self.enter(order)?;
@@ -124,7 +124,6 @@ impl State {
             quantity: queued.quantity.into(),
             status: OrderStatus::Queued,
             waitlist: true,
-            released: false,
         });
         product.waitlist.push_back(&mut self.orders, order);
         self.enter(order)?;
@@ -142,9 +141,9 @@ impl State {
         ensure(is_first, "an event makes one order")?;
         if !key.is_none() {
             // Another look-up for every order: in debug builds alone.
-            let is_new = !cfg!(debug_assertions) || self.by_key.find(key, &self.orders).is_none();
+            let is_new = !cfg!(debug_assertions) || self.find_key(key).is_none();
             ensure(is_new, "a key makes one order")?;
-            self.by_key.insert(key, slot);
+            self.by_key.insert(key, Whereabouts::Order(slot));
         }
         let units = self.buyers.add(product, buyer, quantity.get());
         let units = units.ok_or(Contradiction("units of a buyer are bounded by stock"))?;
@@ -379,26 +378,21 @@ impl State {
             && let Some(slot) = self.finals.head()
             && self.orders[slot].final_sequence() <= acknowledged
         {
-            let order = &mut self.orders[slot];
-            let (id, key) = (order.id, order.key);
-            order.released = true;
             self.finals.remove(&mut self.orders, slot);
-            self.by_id.remove(id, self.sequence, &self.orders);
-            if key.is_none() {
-                self.orders.remove(slot);
-            } else {
-                self.receipts.push_back(&mut self.orders, slot);
+            let order = &self.orders[slot];
+            self.by_id.remove(order.id, self.sequence, &self.orders);
+            if !order.key.is_none() {
+                let receipt = self.receipts.push(order);
+                self.by_key.moved(order.key, slot, receipt);
             }
+            self.orders.remove(slot);
             left -= 1;
         }
         while left > 0
-            && let Some(slot) = self.receipts.head()
-            && self.orders[slot].updated_at.plus_micros(limits::KEY_RETENTION_US) <= at
+            && self.is_receipt_old(at)
+            && let Some((receipt, order)) = self.receipts.pop()
         {
-            let key = self.orders[slot].key;
-            self.receipts.remove(&mut self.orders, slot);
-            self.by_key.remove(key, slot);
-            self.orders.remove(slot);
+            self.by_key.remove(order.key, receipt);
             left -= 1;
         }
         Ok(())

@@ -8,6 +8,7 @@ use super::order::{OrderSlot, RECORD_BYTES};
 use super::product::Product;
 use super::state::State;
 use doorbuster_protocol::record::Write;
+use std::convert::Infallible;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// "doorbust"
@@ -28,7 +29,11 @@ impl State {
             self.digest_queue(&mut hash, product.waitlist.iter(&self.orders));
         }
         self.digest_queue(&mut hash, self.finals.iter(&self.orders));
-        self.digest_queue(&mut hash, self.receipts.iter(&self.orders));
+        let Ok(()) = self.receipts.try_each(|_, record| {
+            hash.update(record);
+            Ok::<_, Infallible>(())
+        });
+        hash.update(&(self.receipts.len() as u32).to_le_bytes());
         let buyers = self.buyers.iter().fold(0u64, |sum, count| {
             record.clear();
             count.encode(&mut record);

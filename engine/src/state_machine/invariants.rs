@@ -1,6 +1,6 @@
 //! Everything that must hold, checked from the ground up: for tests, audits and debug builds.
 
-use super::list::List;
+use super::key_index::Whereabouts;
 use super::order::{Order, OrderSlot};
 use super::product::{Product, ProductSlot};
 use super::state::State;
@@ -38,11 +38,11 @@ impl State {
             self.verify_product(number, product, &mut known, &mut found)?;
         }
         ensure(self.agenda.len() == found.agenda, "the agenda names products with holds")?;
-        self.verify_final(&self.finals, false, &mut found)?;
-        self.verify_final(&self.receipts, true, &mut found)?;
-        ensure(self.orders.len() == found.orders, "every order stands in a queue")?;
+        self.verify_final(&mut found)?;
+        let findable = found.orders;
+        self.verify_receipts(&mut found)?;
+        ensure(self.orders_remembered() == found.orders, "every order stands in a queue")?;
         ensure(self.by_key.len() == found.keys, "every key belongs to an order")?;
-        let findable = found.orders - self.receipts.len() as usize;
         ensure(self.by_id.len() == findable, "every id belongs to an order")?;
         self.verify_buyers(known)
     }
@@ -99,33 +99,50 @@ impl State {
         found.orders += 1;
         ensure(order.product == number, "an order stands in a queue of its product")?;
         let by_id = self.by_id.find(order.id, self.sequence, &self.orders);
-        let expected = if order.released { None } else { Some(slot) };
-        ensure(by_id == expected, "an order is found by its id until it is released")?;
+        ensure(by_id == Some(slot), "an order is found by its id")?;
         if !order.key.is_none() {
             found.keys += 1;
-            let by_key = self.by_key.find(order.key, &self.orders);
-            ensure(by_key == Some(slot), "an order is found by its key")?;
+            let by_key = self.find_key(order.key);
+            ensure(by_key == Some(Whereabouts::Order(slot)), "an order is found by its key")?;
         }
         Ok(order)
     }
 
-    fn verify_final(
-        &self,
-        queue: &List,
-        are_receipts: bool,
-        found: &mut Found,
-    ) -> Result<(), &'static str> {
+    fn verify_final(&self, found: &mut Found) -> Result<(), &'static str> {
         let mut last = Sequence::ZERO;
         let mut length = 0;
-        for slot in queue.iter(&self.orders) {
+        for slot in self.finals.iter(&self.orders) {
             let order = self.verify_order(slot, self.orders[slot].product, found)?;
             ensure(order.status.is_final(), "a final order is final")?;
-            ensure(order.released == are_receipts, "a receipt is a released order")?;
             ensure(last < order.final_sequence(), "final orders stand as they ended")?;
             last = order.final_sequence();
             length += 1;
         }
-        ensure(queue.len() == length, "a queue knows its length")
+        ensure(self.finals.len() == length, "a queue knows its length")
+    }
+
+    fn verify_receipts(&self, found: &mut Found) -> Result<(), &'static str> {
+        let mut last = Sequence::ZERO;
+        let mut length = 0;
+        self.receipts.try_each(|number, record| {
+            let (order, is_receipt) = Order::decode(record)?;
+            ensure(is_receipt && order.status.is_final(), "a receipt is of a final order")?;
+            if length == 0 {
+                let oldest_at = self.receipts.oldest_at();
+                ensure(oldest_at == Some(order.updated_at), "the oldest receipt is known")?;
+            }
+            ensure(last < order.final_sequence(), "receipts stand as their orders ended")?;
+            last = order.final_sequence();
+            let by_id = self.by_id.find(order.id, self.sequence, &self.orders);
+            ensure(by_id.is_none(), "a receipt's order is gone")?;
+            let by_key = self.find_key(order.key);
+            ensure(by_key == Some(Whereabouts::Receipt(number)), "a receipt is found by its key")?;
+            found.orders += 1;
+            found.keys += 1;
+            length += 1;
+            Ok::<_, &'static str>(())
+        })?;
+        ensure(self.receipts.len() == length, "receipts are counted")
     }
 
     /// Buyers have at least what their live orders hold; the rest is what they have bought.

@@ -1,6 +1,6 @@
 //! A queue of orders, linked through their records: joining the end and leaving from anywhere cost
 //! the same few writes. An order stands in exactly one queue at a time: the holds of its product,
-//! the waitlist of its product, the final ones that the store does not have, or the receipts.
+//! the waitlist of its product, or the final ones that some consumer does not have.
 
 use super::order::{Links, OrderSlot, Orders};
 

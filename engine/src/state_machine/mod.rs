@@ -13,6 +13,7 @@
 //! | `product` | terms, counters, queue of holds and waitlist of one product |
 //! | `order`, `list` | order records in one slab, and the queues that run through them |
 //! | `order_index`, `key_index` | the two ways to find an order: by id, by idempotency key |
+//! | `receipts` | what is kept of orders for their keys, and the seam to where it lies |
 //! | `buyers` | how many units each buyer has of each product |
 //! | `spread` | a hash table that grows part by part |
 //! | `tickets` | exact places on a waitlist |
@@ -35,6 +36,7 @@ mod matching;
 mod order;
 mod order_index;
 mod product;
+mod receipts;
 #[cfg(test)]
 mod replay_test;
 pub mod snapshot;
@@ -49,4 +51,5 @@ mod twin_test;
 pub use apply::{Contradiction, apply, replay};
 pub use decide::{Decision, decide};
 pub use product::Level;
+pub use receipts::{PAGE_BYTES_MAX, Shelf};
 pub use state::{State, Totals};

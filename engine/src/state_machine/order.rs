@@ -1,7 +1,7 @@
 //! Order records and the slab that holds them.
 //!
-//! A record is the order, its receipt (what its idempotency key stands for and was first answered)
-//! and its links in the one queue that it stands in. The slab grows by whole chunks, so that it
+//! A record is the order, what its idempotency key stands for and was first answered, and its links
+//! in the one queue that it stands in. The slab grows by whole chunks, so that it
 //! never copies what it has, and a sale that grows costs no pause.
 
 use super::product::ProductSlot;
@@ -26,6 +26,14 @@ impl OrderSlot {
     /// `None` for [`OrderSlot::NONE`].
     pub(super) fn some(self) -> Option<Self> {
         if self.is_none() { None } else { Some(self) }
+    }
+    /// From 31 bits.
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+    /// In 31 bits, if it is one.
+    pub(super) fn bits(self) -> u32 {
+        self.0
     }
 }
 
@@ -61,8 +69,6 @@ pub(super) struct Order {
     pub(super) status: OrderStatus,
     /// Whether the buyer would have queued up: with the quantity, what the key stands for.
     pub(super) waitlist: bool,
-    /// Whether the store has it and only the receipt of its key is kept.
-    pub(super) released: bool,
 }
 
 /// A [`Quantity`] in two bytes.
@@ -90,7 +96,7 @@ impl Quantity16 {
 /// Bytes of [`Order::encode`].
 pub(super) const RECORD_BYTES: usize = 16 * 3 + 8 * 5 + 4 + 4 + 2 + 1 + 1;
 const FLAG_WAITLIST: u8 = 1;
-const FLAG_RELEASED: u8 = 2;
+const FLAG_RECEIPT: u8 = 2;
 
 impl Order {
     /// The sequence of the event that ended it; zero while it has not ended.
@@ -126,8 +132,26 @@ impl Order {
         }
     }
 
+    /// Whether a request is the one that this order's key stands for.
+    pub(super) fn is_of_request(
+        &self,
+        product: ProductSlot,
+        buyer: BuyerId,
+        (quantity, waitlist): (Quantity, bool),
+    ) -> bool {
+        (self.product, self.buyer) == (product, buyer)
+            && (self.quantity.full(), self.waitlist) == (quantity, waitlist)
+    }
+
     /// Everything of it that is not memory layout: what the digest and the snapshot see.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_with(0, out);
+    }
+    /// The same of an order that every consumer has, and that is kept for its key alone.
+    pub(super) fn encode_receipt(&self, out: &mut Vec<u8>) {
+        self.encode_with(FLAG_RECEIPT, out);
+    }
+    fn encode_with(&self, flags: u8, out: &mut Vec<u8>) {
         out.put(self.id.as_bytes());
         out.put(self.buyer.as_bytes());
         out.put(self.key.as_bytes());
@@ -140,13 +164,12 @@ impl Order {
         out.put_u32(self.position);
         out.put(&self.quantity.0.to_le_bytes());
         out.put_u8(self.status.code());
-        out.put_u8(
-            u8::from(self.waitlist) * FLAG_WAITLIST + u8::from(self.released) * FLAG_RELEASED,
-        );
+        out.put_u8(flags | (u8::from(self.waitlist) * FLAG_WAITLIST));
     }
 
-    /// Reads what [`Order::encode`] wrote; `Err` names the first field that is out of range.
-    pub(super) fn decode(record: &[u8; RECORD_BYTES]) -> Result<Self, &'static str> {
+    /// Reads what was encoded, and says whether it is a receipt; `Err` names the first field that is
+    /// out of range.
+    pub(super) fn decode(record: &[u8; RECORD_BYTES]) -> Result<(Self, bool), &'static str> {
         let mut from = doorbuster_protocol::record::Reader::new(record);
         let mut read = || -> Result<_, doorbuster_protocol::record::Malformed> {
             Ok((
@@ -162,10 +185,10 @@ impl Order {
         ) = read().map_err(|_| "order record")?;
         let quantity = Quantity::new(u32::from(quantity)).ok_or("quantity of an order")?;
         let status = OrderStatus::from_code(status).ok_or("status of an order")?;
-        if flags & !(FLAG_WAITLIST | FLAG_RELEASED) != 0 {
+        if flags & !(FLAG_WAITLIST | FLAG_RECEIPT) != 0 {
             return Err("flags of an order");
         }
-        Ok(Self {
+        let order = Self {
             id,
             buyer,
             key,
@@ -180,15 +203,16 @@ impl Order {
             quantity: quantity.into(),
             status,
             waitlist: flags & FLAG_WAITLIST != 0,
-            released: flags & FLAG_RELEASED != 0,
-        })
+        };
+        Ok((order, flags & FLAG_RECEIPT != 0))
     }
 }
 
 const CHUNK_BITS: u32 = 12;
 const CHUNK: usize = 1 << CHUNK_BITS;
 
-/// All orders of a partition, in chunks that never move. Slots of removed orders are used again.
+/// All orders of a partition but receipts, in chunks that never move. Slots of removed orders are used
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     chunks: Vec<Vec<Order>>,
@@ -198,7 +222,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Orders (and receipts) in it.
+    /// Orders in it.
     pub(super) fn len(&self) -> usize {
         self.used as usize - self.free.len()
     }
@@ -209,7 +233,7 @@ impl Orders {
             return slot;
         }
         let slot = OrderSlot(self.used);
-        assert!(!slot.is_none(), "the bound of orders is far below the bound of slots");
+        assert!(self.used < 1 << 31, "far more slots than orders that a partition holds");
         if (self.used as usize).is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }

@@ -13,7 +13,7 @@
 mod reader;
 mod visit;
 
-pub use reader::{SnapshotError, read};
+pub use reader::{SnapshotError, read, read_into};
 pub use visit::{SnapshotVisitor, visit};
 
 use super::order::RECORD_BYTES as ORDER_BYTES;
@@ -42,7 +42,7 @@ pub fn write(state: &State, out: &mut impl io::Write) -> io::Result<()> {
     for count in [
         state.products.len(),
         state.finals.len() as usize,
-        state.receipts.len() as usize,
+        state.receipts.len(),
         state.buyers.len(),
     ] {
         header.put_u32(u32::try_from(count).expect("every collection is bounded below 2^32"));
@@ -58,7 +58,10 @@ pub fn write(state: &State, out: &mut impl io::Write) -> io::Result<()> {
         writer.orders(state, product.waitlist.iter(&state.orders))?;
     }
     writer.orders(state, state.finals.iter(&state.orders))?;
-    writer.orders(state, state.receipts.iter(&state.orders))?;
+    state.receipts.try_each(|_, record| {
+        writer.room()?.extend_from_slice(record);
+        Ok::<_, io::Error>(())
+    })?;
     for count in state.buyers.iter() {
         count.encode(writer.room()?);
     }

@@ -1,14 +1,17 @@
 //! The parts of a partition put together, and every question that changes nothing.
 
 use super::buyers::Buyers;
-use super::key_index::KeyIndex;
+use super::key_index::{KeyIndex, Whereabouts};
 use super::list::List;
-use super::order::{OrderSlot, Orders};
+use super::order::{Order, OrderSlot, Orders};
 use super::order_index::OrderIndex;
 use super::product::{Level, ProductSlot, Products};
+use super::receipts::{Receipts, Shelf};
+use doorbuster_protocol::limits;
 use doorbuster_protocol::outcome::{OrderStatus, OrderView, ProductView};
-use doorbuster_protocol::{BuyerId, OrderId, Outcome, PartitionId, ProductId, Sequence, Timestamp};
-use doorbuster_protocol::{Quantity, limits};
+use doorbuster_protocol::{
+    BuyerId, IdempotencyKey, OrderId, Outcome, PartitionId, ProductId, Sequence, Timestamp,
+};
 use std::collections::BTreeSet;
 
 /// The whole state of one partition. Only [`super::apply`] changes it.
@@ -32,8 +35,8 @@ pub struct State {
     pub(super) agenda: BTreeSet<(Timestamp, ProductSlot)>,
     /// Final orders that some consumer does not have, in the order in which they became final.
     pub(super) finals: List,
-    /// Final orders that the store has, kept for their keys, in the same order.
-    pub(super) receipts: List,
+    /// What is kept for their keys of final orders that every consumer has, in the same order.
+    pub(super) receipts: Receipts,
     pub(super) bounds: Bounds,
     /// Products whose level changed since they were last asked for. Not part of the digest.
     pub(super) changed: Vec<ProductSlot>,
@@ -102,10 +105,15 @@ impl State {
             buyers: Buyers::default(),
             agenda: BTreeSet::new(),
             finals: List::default(),
-            receipts: List::default(),
+            receipts: Receipts::default(),
             bounds: Bounds::default(),
             changed: Vec::new(),
         }
+    }
+
+    /// The same, with its receipts on `shelf` instead of in memory.
+    pub fn with_shelf(partition: PartitionId, shelf: Box<dyn Shelf>) -> Self {
+        Self { receipts: Receipts::on(shelf), ..Self::new(partition) }
     }
 
     /// A state that is full sooner.
@@ -205,7 +213,7 @@ impl State {
         let mut totals = Totals {
             products: self.products.len() as u64,
             orders: self.by_id.len() as u64,
-            receipts: u64::from(self.receipts.len()),
+            receipts: self.receipts.len() as u64,
             keys: self.by_key.len() as u64,
             buyers: self.buyers.len() as u64,
             ..Totals::default()
@@ -222,8 +230,8 @@ impl State {
     }
 
     /// Orders in memory, and receipts of those that left.
-    pub fn orders_in_memory(&self) -> u64 {
-        self.orders.len() as u64
+    pub fn orders_remembered(&self) -> usize {
+        self.orders.len() + self.receipts.len()
     }
 
     /// An order that reads and commands can see.
@@ -246,25 +254,26 @@ impl State {
         order.view(product.id, product.terms.currency, position)
     }
 
-    /// What an idempotency key was answered first.
-    pub(super) fn receipt(&self, slot: OrderSlot) -> OrderView {
-        let order = &self.orders[slot];
-        let product = &self.products[order.product];
-        order.receipt(product.id, product.terms.currency)
+    /// The order that a key made.
+    pub(super) fn find_key(&self, key: IdempotencyKey) -> Option<Whereabouts> {
+        self.by_key.find(key, |at| match at {
+            Whereabouts::Order(slot) => self.orders[slot].key,
+            Whereabouts::Receipt(number) => self.receipts.get(number).key,
+        })
     }
 
-    /// Whether a request is the one that this order's key stands for.
-    pub(super) fn is_same_request(
-        &self,
-        slot: OrderSlot,
-        product: ProductSlot,
-        buyer: BuyerId,
-        body: (Quantity, bool),
-    ) -> bool {
-        let order = &self.orders[slot];
-        order.product == product
-            && order.buyer == buyer
-            && (order.quantity.full(), order.waitlist) == body
+    /// It, or what is left of it.
+    pub(super) fn order_at(&self, at: Whereabouts) -> Order {
+        match at {
+            Whereabouts::Order(slot) => self.orders[slot],
+            Whereabouts::Receipt(number) => self.receipts.get(number),
+        }
+    }
+
+    /// What the key of an order was answered first.
+    pub(super) fn receipt(&self, order: &Order) -> OrderView {
+        let product = &self.products[order.product];
+        order.receipt(product.id, product.terms.currency)
     }
 
     pub(super) fn has_releasable_at(&self, now: Timestamp) -> bool {
@@ -273,9 +282,12 @@ impl State {
             .finals
             .head()
             .is_some_and(|slot| self.orders[slot].final_sequence() <= acknowledged);
-        let is_receipt_old = self.receipts.head().is_some_and(|slot| {
-            self.orders[slot].updated_at.plus_micros(limits::KEY_RETENTION_US) <= now
-        });
-        is_final_known || is_receipt_old
+        is_final_known || self.is_receipt_old(now)
+    }
+
+    /// Whether the time of the oldest receipt is over.
+    pub(super) fn is_receipt_old(&self, now: Timestamp) -> bool {
+        let oldest = self.receipts.oldest_at();
+        oldest.is_some_and(|at| at.plus_micros(limits::KEY_RETENTION_US) <= now)
     }
 }

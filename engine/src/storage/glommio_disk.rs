@@ -21,7 +21,9 @@
 //! [`GlommioDisk::probe`] decides once, before any core starts.
 
 use super::read_ahead::ReadAhead;
+use super::shelf::FileShelf;
 use super::{Entry, File, Mode, Storage, block_down, in_flight, std_disk};
+use crate::state_machine::Shelf;
 use doorbuster_protocol::PartitionId;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
@@ -250,6 +252,9 @@ impl Storage for GlommioDisk {
         }
         let directory = self.directory.get().expect("it was opened");
         directory.sync().await.map_err(plain)
+    }
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
+        Some(Box::new(FileShelf::written_behind(&self.path)))
     }
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>> {
         std_disk::StdDisk::new(&self.path).read_blocking(name)

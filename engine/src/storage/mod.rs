@@ -15,6 +15,7 @@ mod glommio_disk;
 mod in_flight;
 mod memory_disk;
 mod read_ahead;
+mod shelf;
 mod std_disk;
 
 pub use glommio_disk::{
@@ -24,6 +25,7 @@ pub(crate) use in_flight::wait as wait_for_writes_in_flight;
 pub use memory_disk::{Crashed, Failure, Fault, MemoryDisk, MemoryFile, Survivors};
 pub use std_disk::{StdDisk, StdFile};
 
+use crate::state_machine::Shelf;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -85,6 +87,10 @@ pub trait Storage: Clone + 'static {
     async fn sync_directory(&self) -> io::Result<()>;
     /// Reads a file from front to end with blocking calls: for snapshots, at start only.
     fn read_blocking(&self, name: &str) -> io::Result<Box<dyn io::Read>>;
+    /// Where receipts lie that leave memory, until the process ends; `None`: they stay in memory.
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
+        None
+    }
     /// Has the system forget, where it can, what it remembers of a synced file, so that who reads it
     /// next sees what the device has.
     fn forget_cached(&self, _name: &str) {}

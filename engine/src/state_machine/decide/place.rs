@@ -34,10 +34,10 @@ fn seen_before(state: &State, product: ProductSlot, wanted: &Place) -> Option<Ou
     if wanted.key.is_none() {
         return None;
     }
-    let slot = state.by_key.find(wanted.key, &state.orders)?;
+    let order = state.order_at(state.find_key(wanted.key)?);
     let body = (wanted.quantity, wanted.waitlist);
-    Some(if state.is_same_request(slot, product, wanted.buyer, body) {
-        Outcome::Replayed(state.receipt(slot))
+    Some(if order.is_of_request(product, wanted.buyer, body) {
+        Outcome::Replayed(state.receipt(&order))
     } else {
         Outcome::KeyMismatch
     })
@@ -60,7 +60,7 @@ fn closed(product: &Product, now: Timestamp) -> Option<Outcome> {
 
 /// Which bound the order would break: the partition's, then the buyer's.
 fn exceeds(state: &State, slot: ProductSlot, wanted: &Place) -> Option<Outcome> {
-    if state.orders.len() >= state.bounds.orders {
+    if state.orders_remembered() >= state.bounds.orders {
         return Some(Outcome::Full);
     }
     let units = state.buyers.units(slot, wanted.buyer);

@@ -4,6 +4,7 @@
 //! read block by block, so that memory grows with the bytes that are there, not with what they say.
 
 use super::{BUYER_BYTES, HEADER_BYTES, MAGIC, ORDER_BYTES, PRODUCT_BYTES, VERSION};
+use crate::state_machine::key_index::Whereabouts;
 use crate::state_machine::list::List;
 use crate::state_machine::order::{Order, OrderSlot};
 use crate::state_machine::product::{Product, ProductSlot};
@@ -73,8 +74,13 @@ pub(super) fn ensure(holds: bool, what: &'static str) -> Result<(), SnapshotErro
 
 /// Reads a state of `partition`, and not a byte further than its snapshot goes.
 pub fn read(bytes: &mut impl io::Read, partition: PartitionId) -> Result<State, SnapshotError> {
+    read_into(bytes, State::new(partition))
+}
+
+/// The same into a state that nothing has happened to.
+pub fn read_into(bytes: &mut impl io::Read, mut state: State) -> Result<State, SnapshotError> {
     let mut input = Input::new(bytes);
-    let (mut state, counts) = header(&mut input, partition)?;
+    let counts = header(&mut input, &mut state)?;
     let mut lengths = Vec::new();
     input.records::<PRODUCT_BYTES>(counts.products, |record| {
         lengths.push(add_product(&mut state, record)?);
@@ -86,8 +92,8 @@ pub fn read(bytes: &mut impl io::Read, partition: PartitionId) -> Result<State, 
     for (number, (holds, waiting)) in lengths.into_iter().enumerate() {
         queues_of(&mut input, &mut state, ProductSlot::new(number as u32), holds, waiting)?;
     }
-    final_orders(&mut input, &mut state, counts.finals, false)?;
-    final_orders(&mut input, &mut state, counts.receipts, true)?;
+    final_orders(&mut input, &mut state, counts.finals)?;
+    receipts(&mut input, &mut state, counts.receipts)?;
     input.records::<BUYER_BYTES>(counts.buyers, |record| add_buyer(&mut state, record))?;
     input.check()?;
     #[cfg(debug_assertions)]
@@ -152,8 +158,9 @@ pub(super) struct Counts {
 
 pub(super) fn header(
     input: &mut Input<'_, impl io::Read>,
-    expected: PartitionId,
-) -> Result<(State, Counts), SnapshotError> {
+    state: &mut State,
+) -> Result<Counts, SnapshotError> {
+    let expected = state.partition;
     let mut bytes = [0; HEADER_BYTES];
     input.fill(&mut bytes[..12])?;
     if bytes[..8] != MAGIC {
@@ -174,7 +181,6 @@ pub(super) fn header(
     if found != expected.get() {
         return Err(SnapshotError::Partition { found, expected });
     }
-    let mut state = State::new(expected);
     state.sequence = from.sequence()?;
     state.last_at = from.timestamp()?;
     state.last_fact = from.sequence()?;
@@ -197,7 +203,7 @@ pub(super) fn header(
         "more products than a partition has",
     )?;
     ensure(counts.buyers as usize <= state.bounds.buyers, "more buyers than a partition counts")?;
-    Ok((state, counts))
+    Ok(counts)
 }
 
 /// Adds a product, and says how many holds and standing orders follow for it.
@@ -276,28 +282,62 @@ fn queues_of(
     Ok(())
 }
 
+const FINAL: [OrderStatus; 3] = [OrderStatus::Paid, OrderStatus::Cancelled, OrderStatus::Expired];
+
 fn final_orders(
     input: &mut Input<'_, impl io::Read>,
     state: &mut State,
     count: u32,
-    are_receipts: bool,
 ) -> Result<(), SnapshotError> {
-    const FINAL: [OrderStatus; 3] =
-        [OrderStatus::Paid, OrderStatus::Cancelled, OrderStatus::Expired];
     let mut queue = List::default();
     let mut last = Sequence::ZERO;
     input.records::<ORDER_BYTES>(count, |record| {
         let slot = add_order(state, record, &FINAL)?;
-        let order = &state.orders[slot];
-        ensure(order.released == are_receipts, "a final order in the wrong queue")?;
-        let sequence = order.final_sequence();
-        ensure(last < sequence && sequence <= state.sequence, "sequence of a final order")?;
-        last = sequence;
+        last = ended_after(last, &state.orders[slot], state)?;
         queue.push_back(&mut state.orders, slot);
         Ok(())
     })?;
-    *(if are_receipts { &mut state.receipts } else { &mut state.finals }) = queue;
+    state.finals = queue;
     Ok(())
+}
+
+fn receipts(
+    input: &mut Input<'_, impl io::Read>,
+    state: &mut State,
+    count: u32,
+) -> Result<(), SnapshotError> {
+    let mut last = Sequence::ZERO;
+    input.records::<ORDER_BYTES>(count, |record| {
+        let (order, is_receipt) = checked(state, record, &FINAL)?;
+        ensure(is_receipt, "a receipt that is none")?;
+        last = ended_after(last, &order, state)?;
+        ensure(!order.key.is_none(), "a receipt without a key")?;
+        let number = state.receipts.push(&order);
+        state.by_key.insert(order.key, Whereabouts::Receipt(number));
+        Ok(())
+    })
+}
+
+/// The sequence of the event that ended an order, which comes after `last`.
+fn ended_after(last: Sequence, order: &Order, state: &State) -> Result<Sequence, SnapshotError> {
+    let sequence = order.final_sequence();
+    ensure(last < sequence && sequence <= state.sequence, "sequence of a final order")?;
+    Ok(sequence)
+}
+
+/// An order of one of `statuses` that fits the state, and whether it is a receipt.
+fn checked(
+    state: &State,
+    record: &[u8; ORDER_BYTES],
+    statuses: &[OrderStatus],
+) -> Result<(Order, bool), SnapshotError> {
+    let (order, is_receipt) = Order::decode(record).map_err(SnapshotError::Damaged)?;
+    ensure(statuses.contains(&order.status), "status of an order")?;
+    ensure((order.product.number() as usize) < state.products.len(), "product of an order")?;
+    ensure(order.unit_price <= limits::PRICE_MAX, "price of an order")?;
+    ensure(order.id.partition() == state.partition, "partition of an order")?;
+    ensure(order.key.is_none() || state.find_key(order.key).is_none(), "a key stands twice")?;
+    Ok((order, is_receipt))
 }
 
 /// Adds an order of one of `statuses` to the slab and the indexes; its queue is the caller's.
@@ -306,21 +346,13 @@ fn add_order(
     record: &[u8; ORDER_BYTES],
     statuses: &[OrderStatus],
 ) -> Result<OrderSlot, SnapshotError> {
-    let order = Order::decode(record).map_err(SnapshotError::Damaged)?;
-    ensure(statuses.contains(&order.status), "status of an order")?;
-    ensure((order.product.number() as usize) < state.products.len(), "product of an order")?;
-    ensure(order.unit_price <= limits::PRICE_MAX, "price of an order")?;
-    ensure(order.id.partition() == state.partition, "partition of an order")?;
+    let (order, is_receipt) = checked(state, record, statuses)?;
+    ensure(!is_receipt, "a receipt among orders")?;
     let slot = state.orders.insert(order);
-    if order.released {
-        ensure(!order.key.is_none(), "a receipt without a key")?;
-    } else {
-        let is_new = state.by_id.restore(order.id, state.sequence, slot);
-        ensure(is_new, "sequence of an order")?;
-    }
+    let is_new = state.by_id.restore(order.id, state.sequence, slot);
+    ensure(is_new, "sequence of an order")?;
     if !order.key.is_none() {
-        ensure(state.by_key.find(order.key, &state.orders).is_none(), "a key stands twice")?;
-        state.by_key.insert(order.key, slot);
+        state.by_key.insert(order.key, Whereabouts::Order(slot));
     }
     Ok(slot)
 }

@@ -29,7 +29,8 @@ pub fn visit(
     visitor: &mut impl SnapshotVisitor,
 ) -> Result<Sequence, SnapshotError> {
     let mut input = Input::new(bytes);
-    let (mut state, counts) = header(&mut input, partition)?;
+    let mut state = State::new(partition);
+    let counts = header(&mut input, &mut state)?;
     let mut lengths = Vec::new();
     input.records::<PRODUCT_BYTES>(counts.products, |record| {
         lengths.push(add_product(&mut state, record)?);
@@ -62,7 +63,7 @@ fn orders(
 ) -> Result<(), SnapshotError> {
     let mut position = 0;
     input.records::<ORDER_BYTES>(count, |record| {
-        let order = Order::decode(record).map_err(SnapshotError::Damaged)?;
+        let (order, _) = Order::decode(record).map_err(SnapshotError::Damaged)?;
         ensure((order.product.number() as usize) < state.products.len(), "product of an order")?;
         let product = &state.products[order.product];
         position += u32::from(are_waiting);
