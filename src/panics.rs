@@ -7,6 +7,7 @@
 
 use crate::exit::Exit;
 use doorbuster_engine::fitness::FITNESS_THREAD;
+use doorbuster_engine::state_machine::ReceiptsLost;
 use doorbuster_engine::storage::PROBE_THREAD;
 use std::backtrace::Backtrace;
 use std::io::Write;
@@ -18,8 +19,11 @@ pub(crate) fn end_the_process_on_a_bug() {
         if is_expected() {
             return;
         }
-        report(info);
-        std::process::exit(i32::from(Exit::Bug.number()));
+        let exit = match info.payload().downcast_ref() {
+            Some(lost) => report_lost(lost),
+            None => report(info),
+        };
+        std::process::exit(i32::from(exit.number()));
     }));
 }
 
@@ -30,7 +34,19 @@ fn is_expected() -> bool {
     [PROBE_THREAD, FITNESS_THREAD].iter().any(|probe| name.starts_with(probe))
 }
 
-fn report(info: &PanicHookInfo<'_>) {
+/// Receipts that the disk does not give back are no bug, but there is no going on without them.
+fn report_lost(ReceiptsLost(error): &ReceiptsLost) -> Exit {
+    let text = format!(
+        "\nerror[{}]: what old idempotency keys were answered cannot be read back\n   \
+         why: {error}\n  \
+         next: look into the disk (dmesg), and start again: log and snapshots have all of it.\n",
+        Exit::Failure.code(),
+    );
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    Exit::Failure
+}
+
+fn report(info: &PanicHookInfo<'_>) -> Exit {
     let thread = std::thread::current();
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let reason = info.payload_as_str().unwrap_or("no message");
@@ -46,4 +62,5 @@ fn report(info: &PanicHookInfo<'_>) {
         Backtrace::force_capture(),
     );
     let _ = std::io::stderr().write_all(text.as_bytes());
+    Exit::Bug
 }

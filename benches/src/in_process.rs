@@ -12,7 +12,7 @@ use doorbuster_engine::metrics::EngineMetrics;
 use doorbuster_engine::node::{CoreConfig, CoreParts, Stopper, partition_map};
 use doorbuster_engine::partition::{Batch, Partition};
 use doorbuster_engine::reserve::{self, Reserve};
-use doorbuster_engine::storage::GlommioDisk;
+use doorbuster_engine::storage::{GlommioDisk, start_shelf_writer};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::{Timestamp, limits};
@@ -157,6 +157,7 @@ impl InProcess {
         let directory = DataDirectory::create_or_open(data, partitions)?;
         let map = partition_map(directory.id(), partitions, addresses.clone());
         let snapshots = SnapshotWorker::start();
+        start_shelf_writer();
         let log = LogConfig { snapshots: Some(snapshots.handle()), ..LogConfig::default() };
         let config = Arc::new(CoreConfig { key: key(), log, high_water_bytes: HIGH_WATER_BYTES });
         let metrics = Arc::new(EngineMetrics::new(cpus.len(), usize::from(partitions.get())));

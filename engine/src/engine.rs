@@ -13,7 +13,7 @@ use crate::net::listener::{self, Bound};
 pub use crate::node::Stopper;
 use crate::node::{CoreConfig, CoreParts, partition_map};
 use crate::reserve::Reserve;
-use crate::storage::{GlommioDisk, WriteMode, wait_for_writes_in_flight};
+use crate::storage::{GlommioDisk, WriteMode, start_shelf_writer, wait_for_writes_in_flight};
 use doorbuster_protocol::handshake::{PartitionMap, PreSharedKey};
 use doorbuster_protocol::routing::PartitionCount;
 use doorbuster_protocol::{PartitionId, limits};
@@ -150,6 +150,7 @@ impl Engine {
         let metrics = Arc::new(EngineMetrics::new(config.cores, usize::from(partitions.get())));
         let stopper = Stopper::default();
         let snapshots = SnapshotWorker::start();
+        start_shelf_writer();
         wait_for_writes(&directory)?;
         let write_mode = GlommioDisk::probe(directory.path());
         let core_config = Arc::new(CoreConfig {

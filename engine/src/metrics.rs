@@ -105,7 +105,7 @@ pub struct PartitionMetrics {
     pub unacknowledged_bytes: AtomicU64,
     /// 1 while the log has no room, because the disk is full.
     pub out_of_room: AtomicU64,
-    /// Orders in memory, with the receipts of those that left.
+    /// Orders in memory.
     pub orders: AtomicU64,
     /// Units that could still be ordered.
     pub units: AtomicU64,

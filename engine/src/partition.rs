@@ -240,6 +240,7 @@ impl Partition {
     /// Writes what consumers acknowledged into the log, when it moves them past something that is
     /// more than an acknowledgement. Called now and then, not for every batch of a consumer.
     pub fn log_acknowledgements(&mut self, clock: Timestamp) {
+        self.state.settle_receipts();
         /// One event releases a bounded number of orders; this many events follow each other.
         const EVENTS_PER_TURN_MAX: usize = 4;
         let now = self.now(clock);

@@ -26,7 +26,7 @@ pub const HOLD_SECONDS_MAX: u32 = 7 * 24 * 3600;
 pub const WAITLIST_MAX: u32 = 65_536;
 /// Products of one partition.
 pub const PRODUCTS_PER_PARTITION_MAX: u32 = 65_536;
-/// Orders (and remembered idempotency keys) that one partition holds in memory.
+/// Orders, with remembered idempotency keys of those that left, that one partition holds.
 pub const ORDERS_PER_PARTITION_MAX: u32 = 1 << 26;
 /// (product, buyer) pairs that one partition counts units for.
 pub const BUYERS_PER_PARTITION_MAX: u32 = 1 << 26;

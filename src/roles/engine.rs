@@ -69,10 +69,11 @@ pub(crate) fn cores(config: &Config, partitions: PartitionCount, cpus_per_core: 
     config.cores.unwrap_or_else(|| (cpus() / cpus_per_core).clamp(1, most))
 }
 
-/// Files that an engine may have open at a time: its logs, the rings of its cores, and both ends of
-/// what connects each core with each thread of an edge in the same process.
+/// Files that an engine may have open at a time: its logs, the receipts of each and of a snapshot, the
+/// rings of its cores, and both ends of what connects each core with each thread of an edge in the
+/// same process.
 pub(crate) fn files(partitions: PartitionCount, cores: usize, edge_threads: usize) -> usize {
-    4 * usize::from(partitions.get()) + 32 * cores + 2 * cores * edge_threads
+    5 * usize::from(partitions.get()) + 1 + 32 * cores + 2 * cores * edge_threads
 }
 
 /// What to say, and which exit code, when the engine fails.

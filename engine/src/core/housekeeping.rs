@@ -67,7 +67,7 @@ impl<H: Host> Core<H> {
     fn count(&self, owned: &Owned<H::Disk>) {
         let partition = owned.partition.borrow();
         let metrics = &self.metrics.partitions[partition.id().index()];
-        metrics.orders.store(partition.state().orders_remembered() as u64, Relaxed);
+        metrics.orders.store(partition.state().orders_in_memory() as u64, Relaxed);
         metrics.units.store(partition.available_units(), Relaxed);
     }
 

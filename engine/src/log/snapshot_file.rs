@@ -235,7 +235,7 @@ fn write_temporary<S: Immediate>(
 ) -> io::Result<u64> {
     let file = run_immediate(storage.create(name))?;
     let mut out = Out { file: &file, piece: Vec::with_capacity(PIECE_BYTES), offset: 0 };
-    out.write_all(&preamble(identity, state.sequence(), state.digest()))?;
+    out.write_all(&preamble(identity, state.sequence(), state.try_digest()?))?;
     snapshot::write(state, &mut out)?;
     out.flush()?;
     let bytes = out.offset;

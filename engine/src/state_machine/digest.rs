@@ -6,17 +6,23 @@
 
 use super::order::{OrderSlot, RECORD_BYTES};
 use super::product::Product;
+use super::receipts::ReceiptsLost;
 use super::state::State;
 use doorbuster_protocol::record::Write;
-use std::convert::Infallible;
+use std::io;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// "doorbust"
 const SEED: u64 = 0x646f_6f72_6275_7374;
 
 impl State {
-    /// The digest. Costs one pass over everything in memory.
+    /// The digest. Costs one pass over everything. Panics when receipts are lost.
     pub fn digest(&self) -> u64 {
+        self.try_digest().unwrap_or_else(|error| std::panic::panic_any(ReceiptsLost(error)))
+    }
+
+    /// The same; an error when receipts cannot be read back.
+    pub fn try_digest(&self) -> io::Result<u64> {
         let mut hash = Xxh3::with_seed(SEED);
         let mut record = Vec::with_capacity(RECORD_BYTES);
         self.encode_header(&mut record);
@@ -29,10 +35,10 @@ impl State {
             self.digest_queue(&mut hash, product.waitlist.iter(&self.orders));
         }
         self.digest_queue(&mut hash, self.finals.iter(&self.orders));
-        let Ok(()) = self.receipts.try_each(|_, record| {
+        self.receipts.try_each(|_, record| {
             hash.update(record);
-            Ok::<_, Infallible>(())
-        });
+            Ok::<_, io::Error>(())
+        })?;
         hash.update(&(self.receipts.len() as u32).to_le_bytes());
         let buyers = self.buyers.iter().fold(0u64, |sum, count| {
             record.clear();
@@ -40,7 +46,7 @@ impl State {
             sum.wrapping_add(xxh3_64(&record))
         });
         hash.update(&buyers.to_le_bytes());
-        hash.digest()
+        Ok(hash.digest())
     }
 
     fn digest_queue(&self, hash: &mut Xxh3, queue: impl Iterator<Item = OrderSlot>) {

@@ -7,6 +7,7 @@ use super::state::State;
 use doorbuster_protocol::outcome::OrderStatus;
 use doorbuster_protocol::{BuyerId, Sequence, Timestamp, limits};
 use hashbrown::HashMap;
+use std::io;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 type Units = HashMap<(ProductSlot, BuyerId), u64, Xxh3DefaultBuilder>;
@@ -124,7 +125,7 @@ impl State {
     fn verify_receipts(&self, found: &mut Found) -> Result<(), &'static str> {
         let mut last = Sequence::ZERO;
         let mut length = 0;
-        self.receipts.try_each(|number, record| {
+        let verified = self.receipts.try_each(|number, record| {
             let (order, is_receipt) = Order::decode(record)?;
             ensure(is_receipt && order.status.is_final(), "a receipt is of a final order")?;
             if length == 0 {
@@ -140,8 +141,9 @@ impl State {
             found.orders += 1;
             found.keys += 1;
             length += 1;
-            Ok::<_, &'static str>(())
-        })?;
+            Ok::<_, Broken>(())
+        });
+        verified.map_err(|Broken(what)| what)?;
         ensure(self.receipts.len() == length, "receipts are counted")
     }
 
@@ -158,6 +160,21 @@ impl State {
         ensure(live.is_empty(), "every buyer with a live order is counted")?;
         let sold = self.products.iter().map(|product| u64::from(product.sold));
         ensure(bought.into_iter().eq(sold), "buyers have what is sold")
+    }
+}
+
+/// What does not hold of a receipt.
+struct Broken(&'static str);
+
+impl From<&'static str> for Broken {
+    fn from(what: &'static str) -> Self {
+        Self(what)
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(_: io::Error) -> Self {
+        Self("receipts can be read")
     }
 }
 

@@ -1,8 +1,9 @@
 //! One partition as a pure state machine: [`decide`] reads and answers, [`apply`] alone changes.
 //!
-//! There is no clock, no I/O, no await and no randomness in here, and nothing depends on the order
-//! of a hash table. Time comes in as an argument and stands in every event, so replaying the events
-//! of a log gives the live state again, digest for digest.
+//! There is no clock, no await and no randomness in here, and nothing depends on the order of a hash
+//! table. Time comes in as an argument and stands in every event, so replaying the events of a log
+//! gives the live state again, digest for digest. There is no I/O but behind one seam, [`Shelf`], which
+//! keeps bytes and gives the same ones back, or ends the process: it changes no answer.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -51,5 +52,5 @@ mod twin_test;
 pub use apply::{Contradiction, apply, replay};
 pub use decide::{Decision, decide};
 pub use product::Level;
-pub use receipts::{PAGE_BYTES_MAX, Shelf};
+pub use receipts::{PAGE_BYTES_MAX, ReceiptsLost, Shelf};
 pub use state::{State, Totals};

@@ -2,7 +2,9 @@
 //!
 //! Receipts come in the order in which their orders became final, and go in that order when their
 //! time is over: a queue of records. Hardly any is looked at in between, because who repeats a
-//! request does so within moments. So they are cut into pages, and full pages go to a [`Shelf`].
+//! request does so within moments. So they are cut into pages, and full pages go to a [`Shelf`]. A page
+//! comes back for such a request, when its time is over, and for one new key in the thousands of
+//! millions that there are receipts: the index compares 32 bits of a key.
 
 use super::order::{Order, RECORD_BYTES};
 use doorbuster_protocol::{Timestamp, limits};
@@ -25,7 +27,14 @@ pub trait Shelf: std::fmt::Debug + Send {
     fn get(&self, place: u32, page: &mut [u8]) -> io::Result<()>;
     /// The page at `place` is not needed any more.
     fn forget(&mut self, place: u32);
+    /// Lets go of memory that is not needed any more. To be called now and then.
+    fn settle(&mut self);
 }
+
+/// Why a core ends by a panic that is no bug: the shelf has lost what it was given. The log and its
+/// snapshots have not, so that a restart mends it; an answer without it would be a guess.
+#[derive(Debug)]
+pub struct ReceiptsLost(pub io::Error);
 
 /// Memory.
 #[derive(Debug, Default)]
@@ -44,6 +53,7 @@ impl Shelf for InMemory {
     fn forget(&mut self, place: u32) {
         self.0[place as usize] = Vec::new();
     }
+    fn settle(&mut self) {}
 }
 
 /// Which receipt: they are counted as they come, in 31 bits; a partition holds far fewer.
@@ -73,8 +83,9 @@ pub(super) struct Receipts {
     shelf: Box<dyn Shelf>,
     /// Where the full pages lie, the oldest first.
     pages: VecDeque<u32>,
-    /// Places that were used and are free.
-    free: Vec<u32>,
+    /// Places that were used and are free, in the order in which they came free: then the pages of the
+    /// queue lie one behind the other.
+    free: VecDeque<u32>,
     /// The number of the first page's first record; without pages, of the tail's.
     begin: u64,
     /// The number of the oldest receipt, which lies in the first page or, without any, in the tail.
@@ -98,7 +109,7 @@ impl Receipts {
         Self {
             shelf,
             pages: VecDeque::new(),
-            free: Vec::new(),
+            free: VecDeque::new(),
             begin: 0,
             oldest: 0,
             oldest_at: Timestamp::NONE,
@@ -136,7 +147,7 @@ impl Receipts {
         order.encode_receipt(&mut self.tail);
         if self.tail.len() == PAGE_BYTES {
             let places = (self.pages.len() + self.free.len()) as u32;
-            let place = self.free.pop().unwrap_or(places);
+            let place = self.free.pop_front().unwrap_or(places);
             self.shelf.put(place, std::mem::take(&mut self.tail));
             self.pages.push_back(place);
         }
@@ -160,9 +171,9 @@ impl Receipts {
             && let Some(place) = self.pages.pop_front()
         {
             self.shelf.forget(place);
-            self.free.push(place);
+            self.free.push_back(place);
             self.begin = self.oldest;
-            self.head.clear();
+            self.head = self.pages.front().map_or_else(Vec::new, |next| self.page(*next));
         }
         if self.is_empty() {
             self.begin = self.oldest;
@@ -192,25 +203,29 @@ impl Receipts {
         order
     }
 
-    /// Panics when the shelf has lost the page. The log and its snapshots have not, so that starting
-    /// again mends it; an answer without it would be a guess.
+    /// Panics with [`ReceiptsLost`].
     fn page(&self, place: u32) -> Vec<u8> {
+        self.try_page(place).unwrap_or_else(|error| std::panic::panic_any(ReceiptsLost(error)))
+    }
+
+    fn try_page(&self, place: u32) -> io::Result<Vec<u8>> {
         let mut page = vec![0; PAGE_BYTES];
-        if let Err(error) = self.shelf.get(place, &mut page) {
-            panic!("what was answered to old keys is lost: {error}. A restart recovers it");
-        }
-        page
+        self.shelf.get(place, &mut page).map(|()| page)
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.shelf.settle();
     }
 
     /// Shows every record, the oldest first.
-    pub(super) fn try_each<E>(
+    pub(super) fn try_each<E: From<io::Error>>(
         &self,
         mut see: impl FnMut(ReceiptNumber, &[u8; RECORD_BYTES]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut number = self.begin;
-        let pages = self.pages.iter().map(|place| Cow::Owned(self.page(*place)));
-        for page in pages.chain([Cow::Borrowed(&self.tail)]) {
-            for record in page.as_chunks().0 {
+        let pages = self.pages.iter().map(|place| self.try_page(*place).map(Cow::Owned));
+        for page in pages.chain([Ok(Cow::Borrowed(&self.tail))]) {
+            for record in page?.as_chunks().0 {
                 if number >= self.oldest {
                     see(ReceiptNumber::of(number), record)?;
                 }

@@ -229,8 +229,18 @@ impl State {
         totals
     }
 
+    /// Orders in memory.
+    pub fn orders_in_memory(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Lets go of memory of receipts that lie elsewhere meanwhile. To be called now and then.
+    pub fn settle_receipts(&mut self) {
+        self.receipts.settle();
+    }
+
     /// Orders in memory, and receipts of those that left.
-    pub fn orders_remembered(&self) -> usize {
+    pub(super) fn orders_remembered(&self) -> usize {
         self.orders.len() + self.receipts.len()
     }
 

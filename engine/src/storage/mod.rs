@@ -23,6 +23,7 @@ pub use glommio_disk::{
 };
 pub(crate) use in_flight::wait as wait_for_writes_in_flight;
 pub use memory_disk::{Crashed, Failure, Fault, MemoryDisk, MemoryFile, Survivors};
+pub use shelf::start_shelf_writer;
 pub use std_disk::{StdDisk, StdFile};
 
 use crate::state_machine::Shelf;

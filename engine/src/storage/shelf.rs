@@ -10,19 +10,23 @@
 
 use crate::state_machine::{PAGE_BYTES_MAX, Shelf};
 use crc32c::crc32c;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-/// Bytes of the disk that are left alone.
+/// Bytes of the disk that are left alone, beside as many again as lie on the shelf: a snapshot of the
+/// same receipts needs those.
 const LEFT_ALONE_BYTES: u64 = 1 << 30;
 /// Pages that come before one that was refused is offered again.
 const REST: u32 = 64;
+/// Pages that are offered, and settled, in one go: whoever puts one waits for that.
+const AT_ONCE_MAX: usize = 64;
 /// Niceness of the thread that writes: it takes what the cores leave.
 const NICENESS: i32 = 19;
 
@@ -30,11 +34,10 @@ const NICENESS: i32 = 19;
 #[derive(Debug)]
 pub(super) struct FileShelf {
     spot: Arc<Spot>,
-    /// Of the page that was put at each place.
-    checksums: Vec<u32>,
+    places: Vec<Place>,
     /// What is not known to be in the file.
     in_memory: HashMap<u32, Page>,
-    /// Places of them that were not offered yet, or refused.
+    /// Places whose pages were not offered yet, or refused; each stands here once.
     waiting: VecDeque<u32>,
     /// Pages that were ever put.
     serial: u64,
@@ -42,9 +45,16 @@ pub(super) struct FileShelf {
     rest: u32,
     /// Whether the last page was refused.
     is_refused: bool,
-    /// Where pages are offered; `None`: they are written at once.
-    writer: Option<Sender<Offer>>,
+    /// Who writes; `None`: whoever puts.
+    writer: Option<Sender<Work>>,
     settled: (Sender<Settled>, Receiver<Settled>),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// Of the page that was put there.
+    checksum: u32,
+    is_waiting: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,12 +64,10 @@ struct Page {
     serial: u64,
 }
 
-/// A page to write.
-struct Offer {
-    place: u32,
-    page: Page,
-    spot: Arc<Spot>,
-    settled: Sender<Settled>,
+/// What is done with the file, in this order.
+enum Work {
+    Write { spot: Arc<Spot>, place: u32, page: Page, settled: Sender<Settled> },
+    Free { spot: Arc<Spot>, place: u32 },
 }
 
 struct Settled {
@@ -69,33 +77,38 @@ struct Settled {
 }
 
 /// The thread that writes for all cores. It never ends, and owns nothing.
-static WRITER: LazyLock<Sender<Offer>> = LazyLock::new(|| {
-    let (sender, offers) = mpsc::channel::<Offer>();
+static WRITER: LazyLock<Sender<Work>> = LazyLock::new(|| {
+    let (sender, work) = mpsc::channel::<Work>();
     std::thread::Builder::new()
         .name("receipts".to_owned())
         .spawn(move || {
             // On Linux this is the niceness of the calling thread alone.
             let _ = rustix::process::nice(NICENESS);
-            offers.into_iter().for_each(Offer::settle);
+            work.into_iter().for_each(Work::run);
         })
         .expect("the system has a thread to give");
     sender
 });
 
+/// Starts the thread that writes receipts, unless it runs. It has the CPUs of whoever starts it, so
+/// that should not be a core, which has one. Panics when the system has no thread to give.
+pub fn start_shelf_writer() {
+    LazyLock::force(&WRITER);
+}
+
 impl FileShelf {
     /// In `directory`, for a thread that may wait for the disk.
     pub(super) fn written_at_once(directory: &Path) -> Self {
-        Self::new(directory, None)
+        Self::new(Spot::new(directory), None)
     }
-    /// In `directory`, for a core. Panics when the system has no thread to give.
+    /// In `directory`, for a core.
     pub(super) fn written_behind(directory: &Path) -> Self {
-        Self::new(directory, Some(WRITER.clone()))
+        Self::new(Spot::new(directory), Some(WRITER.clone()))
     }
-    fn new(directory: &Path, writer: Option<Sender<Offer>>) -> Self {
-        let spot = Spot { directory: directory.to_owned(), file: OnceLock::new() };
+    fn new(spot: Spot, writer: Option<Sender<Work>>) -> Self {
         Self {
             spot: Arc::new(spot),
-            checksums: Vec::new(),
+            places: Vec::new(),
             in_memory: HashMap::new(),
             waiting: VecDeque::new(),
             serial: 0,
@@ -106,41 +119,53 @@ impl FileShelf {
         }
     }
 
-    /// Offers what waits; after a refusal one page alone, to see how it fares.
-    fn offer(&mut self) {
-        let most = if self.is_refused { 1 } else { self.waiting.len() };
-        for _ in 0..most {
-            let Some(place) = self.waiting.pop_front() else { return };
-            let Some(page) = self.in_memory.get(&place).cloned() else { continue };
-            let (spot, settled) = (Arc::clone(&self.spot), self.settled.0.clone());
-            let offer = Offer { place, page, spot, settled };
-            match &self.writer {
-                // A writer that has ended takes nothing: then the page is in memory, and stays.
-                Some(writer) => drop(writer.send(offer)),
-                None => offer.settle(),
-            }
+    fn have_done(&self, work: Work) {
+        match &self.writer {
+            // A writer that has ended takes nothing: then the page is in memory, and stays.
+            Some(writer) => drop(writer.send(work)),
+            None => work.run(),
         }
     }
 
-    /// Lets go of the memory of pages that are in the file.
-    fn settle(&mut self) {
-        while let Ok(Settled { place, serial, written }) = self.settled.1.try_recv() {
-            match written {
-                Ok(()) => {
-                    self.is_refused = false;
-                    if self.in_memory.get(&place).is_some_and(|page| page.serial == serial) {
-                        self.in_memory.remove(&place);
-                    }
+    /// Offers what waits, a part at a time; after a refusal one page alone, to see how it fares.
+    fn offer(&mut self) {
+        let most = if self.is_refused { 1 } else { AT_ONCE_MAX };
+        for _ in 0..most {
+            let Some(place) = self.waiting.pop_front() else { return };
+            self.places[place as usize].is_waiting = false;
+            let Some(page) = self.in_memory.get(&place).cloned() else { continue };
+            let (spot, settled) = (Arc::clone(&self.spot), self.settled.0.clone());
+            self.have_done(Work::Write { spot, place, page, settled });
+        }
+    }
+
+    fn wait(&mut self, place: u32) {
+        let is_waiting = &mut self.places[place as usize].is_waiting;
+        if !std::mem::replace(is_waiting, true) {
+            self.waiting.push_back(place);
+        }
+    }
+
+    fn note(&mut self, settled: Settled) {
+        let Settled { place, serial, written } = settled;
+        let is_latest = self.in_memory.get(&place).is_some_and(|page| page.serial == serial);
+        match written {
+            Ok(()) => {
+                self.is_refused = false;
+                if is_latest {
+                    self.in_memory.remove(&place);
                 }
-                Err(error) => {
-                    if !self.is_refused {
-                        tracing::warn!(
-                            directory = %self.spot.directory.display(), %error,
-                            "receipts of old orders stay in memory: they cannot be put on the disk"
-                        );
-                    }
-                    (self.is_refused, self.rest) = (true, REST);
-                    self.waiting.push_front(place);
+            }
+            Err(error) => {
+                if !self.is_refused {
+                    tracing::warn!(
+                        directory = %self.spot.directory.display(), %error,
+                        "receipts of old orders stay in memory: they cannot be put on the disk"
+                    );
+                }
+                (self.is_refused, self.rest) = (true, REST);
+                if is_latest {
+                    self.wait(place);
                 }
             }
         }
@@ -151,17 +176,16 @@ impl Shelf for FileShelf {
     fn put(&mut self, place: u32, page: Vec<u8>) {
         assert!(page.len() <= PAGE_BYTES_MAX, "a page fits its place");
         let index = place as usize;
-        self.checksums.resize(self.checksums.len().max(index + 1), 0);
-        self.checksums[index] = crc32c(&page);
+        self.places.resize(self.places.len().max(index + 1), Place::default());
+        self.places[index].checksum = crc32c(&page);
         self.serial += 1;
         self.in_memory.insert(place, Page { bytes: page.into(), serial: self.serial });
-        self.waiting.push_back(place);
-        self.settle();
+        self.wait(place);
         self.rest = self.rest.saturating_sub(1);
         if self.rest == 0 {
             self.offer();
-            self.settle();
         }
+        self.settle();
     }
 
     fn get(&self, place: u32, page: &mut [u8]) -> io::Result<()> {
@@ -169,28 +193,43 @@ impl Shelf for FileShelf {
             page.copy_from_slice(&known.bytes);
             return Ok(());
         }
-        self.spot.file()?.read_exact_at(page, offset_of(place))?;
-        if crc32c(page) == self.checksums[place as usize] {
+        let directory = self.spot.directory.display();
+        let about =
+            |error: &dyn std::fmt::Display| format!("a nameless file in {directory}: {error}");
+        let read = self.spot.file().and_then(|file| file.read_exact_at(page, offset_of(place)));
+        read.map_err(|error| io::Error::new(error.kind(), about(&error)))?;
+        if crc32c(page) == self.places[place as usize].checksum {
             return Ok(());
         }
-        let why = format!(
-            "a file without a name in {} does not hold what was written to it",
-            self.spot.directory.display()
-        );
+        let why = about(&"it does not hold what was written to it");
         Err(io::Error::new(io::ErrorKind::InvalidData, why))
     }
 
     fn forget(&mut self, place: u32) {
+        // What was refused never was in the file, but may have been on its way when it was forgotten.
         self.in_memory.remove(&place);
+        self.have_done(Work::Free { spot: Arc::clone(&self.spot), place });
+    }
+
+    /// Lets go of the memory of pages that are in the file.
+    fn settle(&mut self) {
+        for _ in 0..2 * AT_ONCE_MAX {
+            let Ok(settled) = self.settled.1.try_recv() else { return };
+            self.note(settled);
+        }
     }
 }
 
-impl Offer {
-    fn settle(self) {
-        let written = self.spot.write(self.place, &self.page.bytes);
-        // Whoever offered it may be gone.
-        let serial = self.page.serial;
-        let _ = self.settled.send(Settled { place: self.place, serial, written });
+impl Work {
+    fn run(self) {
+        match self {
+            Self::Write { spot, place, page, settled } => {
+                let written = spot.write(place, &page.bytes);
+                // Whoever offered it may be gone.
+                let _ = settled.send(Settled { place, serial: page.serial, written });
+            }
+            Self::Free { spot, place } => spot.free(place),
+        }
     }
 }
 
@@ -203,9 +242,21 @@ fn offset_of(place: u32) -> u64 {
 struct Spot {
     directory: PathBuf,
     file: OnceLock<File>,
+    left_alone_bytes: u64,
+    /// Bytes that the file takes of the disk.
+    bytes: AtomicU64,
 }
 
 impl Spot {
+    fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            file: OnceLock::new(),
+            left_alone_bytes: LEFT_ALONE_BYTES,
+            bytes: AtomicU64::new(0),
+        }
+    }
+
     fn file(&self) -> io::Result<&File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -218,14 +269,30 @@ impl Spot {
     fn write(&self, place: u32, page: &[u8]) -> io::Result<()> {
         let file = self.file()?;
         let disk = rustix::fs::fstatvfs(file)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < LEFT_ALONE_BYTES {
-            let why = format!("the last {} MiB of the disk are the log's", LEFT_ALONE_BYTES >> 20);
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let left_alone = self.left_alone_bytes.saturating_add(self.bytes.load(Relaxed));
+        if free < left_alone {
+            let why = format!("the last {} MiB of the disk are the log's", left_alone >> 20);
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
         // A whole page, so that the system never has to read the rest of it.
         let mut whole = [0; PAGE_BYTES_MAX];
         whole[..page.len()].copy_from_slice(page);
-        file.write_all_at(&whole, offset_of(place))
+        file.write_all_at(&whole, offset_of(place))?;
+        self.bytes.fetch_add(PAGE_BYTES_MAX as u64, Relaxed);
+        Ok(())
+    }
+
+    /// Gives the disk back what a page took.
+    fn free(&self, place: u32) {
+        let Some(file) = self.file.get() else { return };
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // Where that cannot be done the place is used again, or goes with the file.
+        if rustix::fs::fallocate(file, flags, offset_of(place), PAGE_BYTES_MAX as u64).is_ok() {
+            let page = PAGE_BYTES_MAX as u64;
+            let less = |bytes: u64| Some(bytes.saturating_sub(page));
+            let _ = self.bytes.fetch_update(Relaxed, Relaxed, less);
+        }
     }
 }
 

@@ -9,6 +9,17 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A shelf that uses all of a disk, however little that is.
+fn on_any_disk(directory: &Path, writer: Option<Sender<Work>>) -> FileShelf {
+    FileShelf::new(Spot { left_alone_bytes: 0, ..Spot::new(directory) }, writer)
+}
+fn written_at_once(directory: &Path) -> FileShelf {
+    on_any_disk(directory, None)
+}
+fn written_behind(directory: &Path) -> FileShelf {
+    on_any_disk(directory, Some(WRITER.clone()))
+}
+
 fn page(number: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(number);
     std::iter::repeat_with(|| random.u8(..)).take(4_000).collect()
@@ -32,9 +43,7 @@ fn wait_until_written(shelf: &mut FileShelf) {
 #[test]
 fn pages_leave_memory_and_come_back() {
     let directory = tempfile::tempdir().expect("a directory");
-    for mut shelf in
-        [FileShelf::written_at_once(directory.path()), FileShelf::written_behind(directory.path())]
-    {
+    for mut shelf in [written_at_once(directory.path()), written_behind(directory.path())] {
         for place in 0..100 {
             shelf.put(place, page(place.into()));
             assert_eq!(read(&shelf, place).expect("it was put"), page(place.into()));
@@ -54,7 +63,7 @@ fn a_place_is_used_again_while_its_last_page_is_on_its_way() {
     for seed in 0..20 {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut shelf = FileShelf::written_behind(directory.path());
+        let mut shelf = written_behind(directory.path());
         let mut twin = HashMap::new();
         for number in 0..2_000 {
             let place = random.u32(..16);
@@ -77,7 +86,7 @@ fn a_place_is_used_again_while_its_last_page_is_on_its_way() {
 fn what_has_no_room_stays_in_memory_until_it_has() {
     let root = tempfile::tempdir().expect("a directory");
     let directory = root.path().join("later");
-    let mut shelf = FileShelf::written_at_once(&directory);
+    let mut shelf = written_at_once(&directory);
     for place in 0..2 * REST {
         shelf.put(place, page(place.into()));
     }
@@ -98,9 +107,51 @@ fn what_has_no_room_stays_in_memory_until_it_has() {
 }
 
 #[test]
+fn the_rest_of_the_disk_is_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spot = Spot { left_alone_bytes: u64::MAX, ..Spot::new(directory.path()) };
+    let mut shelf = FileShelf::new(spot, None);
+    // Places come and go as those of a queue do.
+    for place in (0..40 * REST).map(|number| number % 100) {
+        if shelf.in_memory.contains_key(&place) {
+            shelf.forget(place);
+        }
+        shelf.put(place, page(place.into()));
+        assert!(shelf.waiting.len() <= 100, "each place waits once");
+    }
+    assert_eq!(shelf.in_memory.len(), 100);
+    assert_eq!(shelf.spot.bytes.load(Relaxed), 0);
+    assert_eq!(read(&shelf, 7).expect("it is in memory"), page(7));
+}
+
+#[test]
+fn what_is_forgotten_goes_back_to_the_disk() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = written_at_once(directory.path());
+    for place in 0..200 {
+        shelf.put(place, page(place.into()));
+    }
+    let blocks = |shelf: &FileShelf| {
+        let file = shelf.spot.file().expect("it was written to");
+        file.sync_all().expect("the disk takes it");
+        file.metadata().expect("it has some").blocks()
+    };
+    let most = blocks(&shelf);
+    for place in 0..190 {
+        shelf.forget(place);
+    }
+    assert_eq!(shelf.spot.bytes.load(Relaxed), 10 * PAGE_BYTES_MAX as u64);
+    assert!(blocks(&shelf) < most / 2, "{} of {most} blocks are left", blocks(&shelf));
+    for place in 190..200 {
+        assert_eq!(read(&shelf, place).expect("it is in the file"), page(place.into()));
+    }
+}
+
+#[test]
 fn a_disk_that_lies_is_found_out() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut shelf = FileShelf::written_at_once(directory.path());
+    let mut shelf = written_at_once(directory.path());
     shelf.put(0, page(0));
     shelf.put(1, page(1));
     assert!(shelf.in_memory.is_empty());
@@ -116,7 +167,7 @@ fn a_disk_that_lies_is_found_out() {
 #[test]
 fn old_keys_are_answered_from_it() {
     let directory = tempfile::tempdir().expect("a directory");
-    let shelf = FileShelf::written_at_once(directory.path());
+    let shelf = written_at_once(directory.path());
     let partition = PartitionId::new(0).expect("a number");
     let mut state = State::with_shelf(partition, Box::new(shelf));
     let mut now = Timestamp::from_micros(1_800_000_000_000_000);
