@@ -2,7 +2,9 @@
 //! mid-transaction, a full disk and another writer, and refuses files that are not for it.
 
 use doorbuster_persistence::conformance::{self, History, Model, batches, claim, write};
-use doorbuster_persistence::{SqliteOptions, SqliteStore, Store, StoreError, StoreIdentity};
+use doorbuster_persistence::{
+    Freshness, SqliteOptions, SqliteStore, Store, StoreError, StoreIdentity,
+};
 use doorbuster_protocol::Sequence;
 use doorbuster_protocol::routing::PartitionCount;
 use rusqlite::Connection;
@@ -33,14 +35,27 @@ fn impatient() -> SqliteOptions {
 
 #[tokio::test]
 async fn it_conforms() {
+    conforms(&SqliteOptions::default()).await;
+}
+
+/// Pages are put together from runs, whose orders are of any time.
+#[tokio::test]
+async fn it_conforms_with_an_index_of_many_runs() {
+    conforms(&SqliteOptions { run_orders: 30, ..SqliteOptions::default() }).await;
+}
+
+async fn conforms(options: &SqliteOptions) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut number = 0;
     let fresh = || {
         number += 1;
         let path: PathBuf = directory.path().join(format!("{number}.db"));
+        let options = options.clone();
         let open: conformance::Open = Box::new(move || {
-            let path = path.clone();
-            Box::pin(async move { Ok(Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>) })
+            let (path, options) = (path.clone(), options.clone());
+            Box::pin(async move {
+                Ok(Arc::new(SqliteStore::open_with(path, &options)?) as Arc<dyn Store>)
+            })
         });
         open
     };
@@ -67,8 +82,8 @@ async fn a_crash_in_the_middle_of_a_batch_leaves_the_batch_before() {
         torn.execute("UPDATE checkpoints SET sequence = sequence + 1", []).expect("it is written");
         torn.execute_batch(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
-             INSERT INTO orders SELECT randomblob(16), randomblob(16), 1, 'USD', 'paid', i, i, NULL, i
-             FROM n",
+             INSERT INTO orders
+             SELECT randomblob(16), randomblob(16), 1, 'USD', 'paid', i, i, NULL, i, 0 FROM n",
         )
         .expect("it is written");
         let next = directory.path().join(format!("{}.db", number + 1));
@@ -167,13 +182,18 @@ async fn a_file_of_the_first_schema_is_brought_up_and_goes_on() {
     Connection::open(&path)
         .and_then(|connection| {
             connection.execute_batch(
-                "ALTER TABLE orders DROP COLUMN version;
+                "DROP TABLE order_runs;
+                 DROP INDEX orders_by_run;
+                 ALTER TABLE orders DROP COLUMN run;
+                 CREATE INDEX orders_by_user ON orders (user_id, created_at);
+                 ALTER TABLE orders DROP COLUMN version;
                  ALTER TABLE products DROP COLUMN version;
                  PRAGMA user_version = 1;",
             )
         })
         .expect("it is as the first version left it");
-    let store = open(&path);
+    let of_runs = SqliteOptions { run_orders: 30, ..SqliteOptions::default() };
+    let store = SqliteStore::open_with(&path, &of_runs).expect("it opens");
     for batch in batches(new, &mut random, 50) {
         let written = write(&store, &batch).await.expect("the batch is next");
         assert_eq!(written.dead_letters, 0);
@@ -188,6 +208,15 @@ async fn a_file_of_the_first_schema_is_brought_up_and_goes_on() {
             expected.version = Sequence::ZERO;
         }
         assert_eq!(row, expected);
+    }
+    for buyer in model.orders.values().map(|row| row.buyer) {
+        let of_buyer = model.orders.values().filter(|row| row.buyer == buyer);
+        let mut expected: Vec<_> = of_buyer.map(|row| (row.created_at, row.order)).collect();
+        expected.sort_unstable();
+        expected.reverse();
+        let page = store.orders_of(buyer, None, 1_000, Freshness::Latest).await;
+        let found = page.expect("it answers").rows.into_iter();
+        assert!(found.map(|row| (row.created_at, row.order)).eq(expected), "buyer {buyer}");
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod read;
 mod repair;
+mod runs;
 mod schema;
 mod shard;
 mod threads;
@@ -36,11 +37,19 @@ pub struct SqliteOptions {
     pub readers: usize,
     /// How long to wait for another process that writes.
     pub busy_timeout: Duration,
+    /// Orders after which the index by buyer begins its next run. A file may be written with one
+    /// number and then another.
+    pub run_orders: u32,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { create: true, readers: 2, busy_timeout: Duration::from_secs(5) }
+        Self {
+            create: true,
+            readers: 2,
+            busy_timeout: Duration::from_secs(5),
+            run_orders: runs::RUN_ORDERS,
+        }
     }
 }
 
@@ -88,7 +97,9 @@ impl SqliteStore {
             })
             .collect::<Result<_, _>>()?;
         let writer = ConnectionThread::start("store-write", writer, Priority::Background)?;
-        Ok(Self { shard: Arc::new(SqliteShard { writer, readers }) })
+        Ok(Self {
+            shard: Arc::new(SqliteShard { writer, readers, run_orders: options.run_orders }),
+        })
     }
 }
 
@@ -103,9 +114,7 @@ fn connect(
     // Before anything is set: a file of another program stays as it is.
     schema::inspect(&connection, path)?;
     // A checkpoint moves each changed page once, however often it was written: rare ones cost less.
-    // Buyers are spread evenly over their index, so that with a million orders a batch of 10 000
-    // touches most of its pages. Measured on two cores, one item per order: 220 000 orders/s at
-    // first, 80 000 at a million with 32 000 pages (128 MiB of write-ahead log), 45 000 with 8 000.
+    // 32 000 pages are 128 MiB of write-ahead log.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL;
@@ -219,6 +228,23 @@ mod tests {
         check(ffi::SQLITE_IOERR_SHMSIZE, true);
         check(ffi::SQLITE_IOERR_WRITE, false);
         check(ffi::SQLITE_CORRUPT, false);
+    }
+
+    #[tokio::test]
+    async fn a_page_costs_one_look_into_the_index_for_each_run() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = SqliteStore::open(directory.path().join("1.db")).expect("it opens");
+        let plan = store.shard.reader().run(|connection| {
+            let sql = format!("EXPLAIN QUERY PLAN {}", read::orders_of_run());
+            let mut plan = connection.prepare(&sql).map_err(failure)?;
+            let steps = plan.query_map([1, 2, 3, 4, 5], |row| row.get::<_, String>(3));
+            steps.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failure)
+        });
+        assert_eq!(
+            plan.await.expect("it has a plan"),
+            ["SEARCH orders USING INDEX orders_by_run (run=? AND user_id=? AND \
+             (created_at,id)<(?,?))"]
+        );
     }
 
     #[tokio::test]

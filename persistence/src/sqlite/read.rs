@@ -3,7 +3,7 @@
 use crate::cursor::{OrderCursor, ProductCursor};
 use crate::error::StoreError;
 use crate::rows::{CatalogEntry, Checkpoint, DeadLetter, OrderItem, OrderRow, ProductRow};
-use crate::sqlite::failure;
+use crate::sqlite::{failure, runs};
 use crate::store::{PAGE_ROWS_MAX, Page, StoreIdentity};
 use doorbuster_protocol::command::SaleState;
 use doorbuster_protocol::outcome::OrderStatus;
@@ -13,6 +13,7 @@ use doorbuster_protocol::{
 };
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use std::cmp::Reverse;
 
 const ORDER_COLUMNS: &str =
     "id, user_id, total_amount, currency, status, created_at, updated_at, expires_at, version";
@@ -59,7 +60,7 @@ pub(super) fn order(
     orders(connection, &sql, params![order.as_bytes()]).map(|mut found| found.pop())
 }
 
-/// A page of a buyer's orders.
+/// A page of a buyer's orders, from the runs that can have some of it.
 pub(super) fn orders_of(
     connection: &Connection,
     buyer: BuyerId,
@@ -67,31 +68,36 @@ pub(super) fn orders_of(
     limit: u32,
 ) -> Result<Page<OrderRow, OrderCursor>, StoreError> {
     let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let found = match after {
-        None => orders(
-            connection,
-            &format!(
-                "SELECT {ORDER_COLUMNS} FROM orders WHERE user_id = ?1
-                 ORDER BY created_at DESC, id DESC LIMIT ?2"
-            ),
-            params![buyer.as_bytes(), limit + 1],
-        ),
-        Some(cursor) => orders(
-            connection,
-            &format!(
-                "SELECT {ORDER_COLUMNS} FROM orders
-                 WHERE user_id = ?1 AND (created_at, id) < (?3, ?4)
-                 ORDER BY created_at DESC, id DESC LIMIT ?2"
-            ),
-            params![
-                buyer.as_bytes(),
-                limit + 1,
-                cursor_time(cursor.created_at),
-                cursor.order.as_bytes()
-            ],
-        ),
-    }?;
+    // No order is as late as this, so that all come after it.
+    let before = after.map_or(i64::MAX, |cursor| cursor_time(cursor.created_at));
+    let before_id = after.as_ref().map_or(&[][..], |cursor| cursor.order.as_bytes());
+    let sql = orders_of_run();
+    // All that is read is of one moment.
+    let moment = connection.unchecked_transaction().map_err(failure)?;
+    let mut found: Vec<OrderRow> = Vec::new();
+    for (run, newest) in runs::newest_first(connection).map_err(failure)? {
+        let last = found.get(limit as usize).map(|row| cursor_time(row.created_at));
+        if last.is_some_and(|last| newest < last) {
+            break;
+        }
+        let values = params![run, buyer.as_bytes(), before, before_id, limit + 1];
+        found.extend(rows(connection, &sql, values, order_row)?);
+        found.sort_unstable_by_key(|row| Reverse((row.created_at, row.order)));
+        found.truncate(limit as usize + 1);
+    }
+    with_items(connection, &mut found)?;
+    moment.finish().map_err(failure)?;
     Ok(page(found, limit, |row| OrderCursor { created_at: row.created_at, order: row.order }))
+}
+
+/// What a run has of a buyer's orders: run, buyer, time and id of the order that they come after, and
+/// how many at the most.
+pub(super) fn orders_of_run() -> String {
+    format!(
+        "SELECT {ORDER_COLUMNS} FROM orders
+         WHERE run = ?1 AND user_id = ?2 AND (created_at, id) < (?3, ?4)
+         ORDER BY created_at DESC, id DESC LIMIT ?5"
+    )
 }
 
 /// One defined product.
@@ -225,7 +231,12 @@ fn orders(
     values: impl Params,
 ) -> Result<Vec<OrderRow>, StoreError> {
     let mut found = rows(connection, sql, values, order_row)?;
-    for order in &mut found {
+    with_items(connection, &mut found)?;
+    Ok(found)
+}
+
+fn with_items(connection: &Connection, orders: &mut [OrderRow]) -> Result<(), StoreError> {
+    for order in orders {
         order.items = rows(
             connection,
             "SELECT product_id, quantity, unit_price FROM order_items WHERE order_id = ?1
@@ -240,7 +251,7 @@ fn orders(
             },
         )?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {

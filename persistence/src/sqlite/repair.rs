@@ -4,7 +4,7 @@
 //! are the catalog's and stay.
 
 use super::write::{
-    Refusal, amount, begin, delete_order, insert_order, optional_time, state_word, time,
+    OrderInserts, Refusal, amount, begin, delete_order, optional_time, state_word, time,
 };
 use super::{failure, read};
 use crate::error::StoreError;
@@ -14,7 +14,11 @@ use doorbuster_protocol::ProductId;
 use rusqlite::{Connection, Transaction, params};
 
 /// Does all of a repair, or nothing.
-pub(super) fn repair(connection: &mut Connection, repair: &Repair) -> Result<(), StoreError> {
+pub(super) fn repair(
+    connection: &mut Connection,
+    repair: &Repair,
+    run_orders: u32,
+) -> Result<(), StoreError> {
     let transaction = begin(connection)?;
     let partition = repair.partition;
     let stored = read::checkpoints(&transaction)?
@@ -25,7 +29,7 @@ pub(super) fn repair(connection: &mut Connection, repair: &Repair) -> Result<(),
         let stored = stored.sequence;
         return Err(StoreError::OutOfStep { partition, stored, after: repair.at });
     }
-    match set_right(&transaction, repair) {
+    match set_right(&transaction, repair, run_orders) {
         Ok(()) => transaction.commit().map_err(failure),
         Err(Refusal::Failed(error)) => Err(error),
         Err(Refusal::Poison(why)) => {
@@ -34,14 +38,22 @@ pub(super) fn repair(connection: &mut Connection, repair: &Repair) -> Result<(),
     }
 }
 
-fn set_right(transaction: &Transaction<'_>, repair: &Repair) -> Result<(), Refusal> {
+fn set_right(
+    transaction: &Transaction<'_>,
+    repair: &Repair,
+    run_orders: u32,
+) -> Result<(), Refusal> {
     for order in &repair.without_orders {
         delete_order(transaction, *order)?;
     }
+    let mut inserts = OrderInserts::prepare(transaction, run_orders)?;
     for order in &repair.orders {
         delete_order(transaction, order.order)?;
-        insert_order(transaction, order, order.version)?;
+        if !inserts.insert(order, order.version)? {
+            return Err(Refusal::Poison("the order is there already".into()));
+        }
     }
+    inserts.finish(transaction)?;
     for product in &repair.without_products {
         forget_product(transaction, *product)?;
     }

@@ -6,8 +6,8 @@
 //! items must have their order. Orders do not reference products: a product whose definition became
 //! a dead letter must not take all its orders with it, and with many shards the two live apart.
 //!
-//! One index beside the primary keys: a buyer's orders, newest first. Nothing asks by status, and
-//! each index costs every write.
+//! One index beside the primary keys: a buyer's orders, newest first, in runs (`runs`). Nothing asks
+//! by status, and each index costs every write.
 
 use crate::error::StoreError;
 use crate::sqlite::failure;
@@ -18,7 +18,7 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x4442_7374;
 
 /// Step `n` takes a file from schema version `n` to `n + 1`. Steps are only ever added.
-const STEPS: &[&str] = &[VERSION_1, VERSION_2];
+const STEPS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// The schema version that this program writes.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
@@ -98,6 +98,20 @@ ALTER TABLE orders ADD COLUMN version INTEGER NOT NULL DEFAULT 0 CHECK (version 
 ALTER TABLE products ADD COLUMN version INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0);
 ";
 
+/// The index by buyer, in runs. All orders from before are one, which is always looked into: a program
+/// from before that still writes puts its orders there.
+const VERSION_3: &str = "
+CREATE TABLE order_runs (
+    run             INTEGER PRIMARY KEY CHECK (run >= 0),
+    orders          INTEGER NOT NULL CHECK (orders >= 0),
+    newest          INTEGER NOT NULL
+) STRICT;
+INSERT INTO order_runs SELECT 0, count(*), 9223372036854775807 FROM orders;
+ALTER TABLE orders ADD COLUMN run INTEGER NOT NULL DEFAULT 0;
+DROP INDEX orders_by_user;
+CREATE INDEX orders_by_run ON orders (run, user_id, created_at);
+";
+
 /// Looks into a file that was just opened and changes nothing: its schema version, when it is ours
 /// or empty, and not too new.
 pub(super) fn inspect(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
@@ -129,11 +143,17 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
     if inspect(connection, path)? == VERSION {
         return Ok(());
     }
+    // An index over a large table is sorted in a file, not in memory.
+    connection.pragma_update(None, "temp_store", "FILE").map_err(failure)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| opening(&error, path))?;
     // Once more: another process may have been faster.
     let found = inspect(&transaction, path)?;
+    if found > 0 {
+        let path = path.display();
+        tracing::info!(%path, from = found, to = VERSION, "bringing the store to this version");
+    }
     for step in &STEPS[found as usize..] {
         transaction.execute_batch(step).map_err(failure)?;
     }
@@ -142,7 +162,8 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))
         .map_err(failure)?;
-    transaction.commit().map_err(failure)
+    transaction.commit().map_err(failure)?;
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(failure)
 }
 
 /// The error of the first look into a file, which may be anything.

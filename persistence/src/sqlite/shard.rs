@@ -15,6 +15,7 @@ pub(super) const NAME: &str = "sqlite";
 pub(super) struct SqliteShard {
     pub(super) writer: ConnectionThread,
     pub(super) readers: Vec<ConnectionThread>,
+    pub(super) run_orders: u32,
 }
 
 impl SqliteShard {
@@ -47,7 +48,8 @@ impl Shard for SqliteShard {
     }
 
     fn write(&self, batch: Arc<Batch>) -> StoreFuture<'_, Written> {
-        self.writer.run(move |connection| write::batch(connection, &batch))
+        let run_orders = self.run_orders;
+        self.writer.run(move |connection| write::batch(connection, &batch, run_orders))
     }
 
     fn scan_orders(
@@ -76,6 +78,7 @@ impl Shard for SqliteShard {
     }
 
     fn repair(&self, repair: Arc<Repair>) -> StoreFuture<'_, ()> {
-        self.writer.run(move |connection| repair::repair(connection, &repair))
+        let run_orders = self.run_orders;
+        self.writer.run(move |connection| repair::repair(connection, &repair, run_orders))
     }
 }

@@ -10,6 +10,7 @@
 use crate::buckets::BucketSet;
 use crate::error::StoreError;
 use crate::rows::{CatalogEntry, OrderRow};
+use crate::sqlite::runs::LastRun;
 use crate::sqlite::{failure, read, shard};
 use crate::store::{Advance, Batch, Change, RowChange, StoreIdentity, Written, statuses_before};
 use doorbuster_protocol::command::SaleState;
@@ -107,7 +108,11 @@ pub(super) fn put_catalog(
 }
 
 /// Writes a batch: all of it, or nothing and an error.
-pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Written, StoreError> {
+pub(super) fn batch(
+    connection: &mut Connection,
+    batch: &Batch,
+    run_orders: u32,
+) -> Result<Written, StoreError> {
     let transaction = begin(connection)?;
     for advance in &batch.advances {
         move_checkpoint(&transaction, advance)?;
@@ -117,7 +122,7 @@ pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Writte
         return Err(StoreError::Moved { shard: shard::NAME.into(), owned });
     }
     let mut written = Written::default();
-    let mut inserts = OrderInserts::prepare(&transaction).map_err(failure)?;
+    let mut inserts = OrderInserts::prepare(&transaction, run_orders).map_err(failure)?;
     for change in &batch.changes {
         match write_change(&transaction, &mut inserts, change) {
             Ok(Effect::Written) => written.rows += 1,
@@ -129,7 +134,7 @@ pub(super) fn batch(connection: &mut Connection, batch: &Batch) -> Result<Writte
             Err(Refusal::Failed(error)) => return Err(error),
         }
     }
-    drop(inserts);
+    inserts.finish(&transaction).map_err(failure)?;
     transaction.commit().map_err(failure)?;
     Ok(written)
 }
@@ -225,32 +230,22 @@ fn create_order(
     }
 }
 
-/// Makes an order with its items, as of an event.
-pub(super) fn insert_order(
-    transaction: &Transaction<'_>,
-    order: &OrderRow,
-    version: Sequence,
-) -> Result<(), Refusal> {
-    match OrderInserts::prepare(transaction)?.insert(order, version)? {
-        true => Ok(()),
-        false => Err(Refusal::Poison("the order is there already".into())),
-    }
-}
-
 /// The statements that make orders. Nearly every row comes through them, and finding a statement
 /// among those that are prepared takes as long as a part of running it: a batch does it once.
-struct OrderInserts<'a> {
+pub(super) struct OrderInserts<'a> {
     order: CachedStatement<'a>,
     item: CachedStatement<'a>,
+    run: LastRun,
 }
 
 impl<'a> OrderInserts<'a> {
-    fn prepare(connection: &'a Connection) -> rusqlite::Result<Self> {
+    pub(super) fn prepare(connection: &'a Connection, run_orders: u32) -> rusqlite::Result<Self> {
         Ok(Self {
+            run: LastRun::of(connection, run_orders)?,
             order: connection.prepare_cached(
                 "INSERT INTO orders (id, user_id, total_amount, currency, status, created_at,
-                     updated_at, expires_at, version)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                     updated_at, expires_at, version, run)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (id) DO NOTHING",
             )?,
             item: connection.prepare_cached(
@@ -261,21 +256,24 @@ impl<'a> OrderInserts<'a> {
     }
 
     /// Makes an order with its items, as of an event. `false`: there is one with this id.
-    fn insert(&mut self, order: &OrderRow, version: Sequence) -> Result<bool, Refusal> {
+    pub(super) fn insert(&mut self, order: &OrderRow, version: Sequence) -> Result<bool, Refusal> {
+        let created_at = time(order.created_at)?;
         let inserted = self.order.execute(params![
             order.order.as_bytes(),
             order.buyer.as_bytes(),
             amount(order.total_amount)?,
             order.currency.as_str(),
             order.status.as_str(),
-            time(order.created_at)?,
+            created_at,
             time(order.updated_at)?,
             optional_time(order.expires_at)?,
             version.get() as i64,
+            self.run.number,
         ])?;
         if inserted == 0 {
             return Ok(false);
         }
+        self.run.add(created_at);
         for (line, item) in (0_u32..).zip(&order.items) {
             self.item.execute(params![
                 order.order.as_bytes(),
@@ -286,6 +284,11 @@ impl<'a> OrderInserts<'a> {
             ])?;
         }
         Ok(true)
+    }
+
+    /// To be called when all are made: notes what the run has now.
+    pub(super) fn finish(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.run.save(transaction)
     }
 }
 
