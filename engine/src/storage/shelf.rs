@@ -16,9 +16,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes of the disk that are left alone, beside as many again as lie on the shelf: a snapshot of the
 /// same receipts needs those.
@@ -206,7 +205,6 @@ impl Shelf for FileShelf {
     }
 
     fn forget(&mut self, place: u32) {
-        // What was refused never was in the file, but may have been on its way when it was forgotten.
         self.in_memory.remove(&place);
         self.have_done(Work::Free { spot: Arc::clone(&self.spot), place });
     }
@@ -243,8 +241,31 @@ struct Spot {
     directory: PathBuf,
     file: OnceLock<File>,
     left_alone_bytes: u64,
-    /// Bytes that the file takes of the disk.
-    bytes: AtomicU64,
+    used: Mutex<Used>,
+}
+
+/// Which places of the file take something of the disk. Whoever forgets a page does not know whether it
+/// ever came there.
+#[derive(Debug, Default)]
+struct Used {
+    places: Vec<bool>,
+    count: u64,
+}
+
+impl Used {
+    fn bytes(&self) -> u64 {
+        self.count * PAGE_BYTES_MAX as u64
+    }
+
+    fn note(&mut self, place: u32, is_used: bool) {
+        let index = place as usize;
+        self.places.resize(self.places.len().max(index + 1), false);
+        match (std::mem::replace(&mut self.places[index], is_used), is_used) {
+            (false, true) => self.count += 1,
+            (true, false) => self.count -= 1,
+            _ => {}
+        }
+    }
 }
 
 impl Spot {
@@ -253,8 +274,12 @@ impl Spot {
             directory: directory.to_owned(),
             file: OnceLock::new(),
             left_alone_bytes: LEFT_ALONE_BYTES,
-            bytes: AtomicU64::new(0),
+            used: Mutex::default(),
         }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -270,7 +295,7 @@ impl Spot {
         let file = self.file()?;
         let disk = rustix::fs::fstatvfs(file)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let left_alone = self.left_alone_bytes.saturating_add(self.bytes.load(Relaxed));
+        let left_alone = self.left_alone_bytes.saturating_add(self.used().bytes());
         if free < left_alone {
             let why = format!("the last {} MiB of the disk are the log's", left_alone >> 20);
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
@@ -278,9 +303,8 @@ impl Spot {
         // A whole page, so that the system never has to read the rest of it.
         let mut whole = [0; PAGE_BYTES_MAX];
         whole[..page.len()].copy_from_slice(page);
-        file.write_all_at(&whole, offset_of(place))?;
-        self.bytes.fetch_add(PAGE_BYTES_MAX as u64, Relaxed);
-        Ok(())
+        self.used().note(place, true);
+        file.write_all_at(&whole, offset_of(place))
     }
 
     /// Gives the disk back what a page took.
@@ -289,9 +313,7 @@ impl Spot {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         // Where that cannot be done the place is used again, or goes with the file.
         if rustix::fs::fallocate(file, flags, offset_of(place), PAGE_BYTES_MAX as u64).is_ok() {
-            let page = PAGE_BYTES_MAX as u64;
-            let less = |bytes: u64| Some(bytes.saturating_sub(page));
-            let _ = self.bytes.fetch_update(Relaxed, Relaxed, less);
+            self.used().note(place, false);
         }
     }
 }

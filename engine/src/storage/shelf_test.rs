@@ -120,7 +120,7 @@ fn the_rest_of_the_disk_is_left_alone() {
         assert!(shelf.waiting.len() <= 100, "each place waits once");
     }
     assert_eq!(shelf.in_memory.len(), 100);
-    assert_eq!(shelf.spot.bytes.load(Relaxed), 0);
+    assert_eq!(shelf.spot.used().bytes(), 0);
     assert_eq!(read(&shelf, 7).expect("it is in memory"), page(7));
 }
 
@@ -141,7 +141,7 @@ fn what_is_forgotten_goes_back_to_the_disk() {
     for place in 0..190 {
         shelf.forget(place);
     }
-    assert_eq!(shelf.spot.bytes.load(Relaxed), 10 * PAGE_BYTES_MAX as u64);
+    assert_eq!(shelf.spot.used().bytes(), 10 * PAGE_BYTES_MAX as u64);
     assert!(blocks(&shelf) < most / 2, "{} of {most} blocks are left", blocks(&shelf));
     for place in 190..200 {
         assert_eq!(read(&shelf, place).expect("it is in the file"), page(place.into()));
