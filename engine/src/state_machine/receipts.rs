@@ -90,6 +90,8 @@ pub(super) struct Receipts {
     begin: u64,
     /// The number of the oldest receipt, which lies in the first page or, without any, in the tail.
     oldest: u64,
+    /// The number that the next one gets.
+    end: u64,
     /// When the oldest one's order became final.
     oldest_at: Timestamp,
     /// The first page once its receipts go, or nothing.
@@ -112,6 +114,7 @@ impl Receipts {
             free: VecDeque::new(),
             begin: 0,
             oldest: 0,
+            end: 0,
             oldest_at: Timestamp::NONE,
             head: Vec::new(),
             tail: Vec::new(),
@@ -120,17 +123,10 @@ impl Receipts {
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        (self.end() - self.oldest) as usize
+        (self.end - self.oldest) as usize
     }
     fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-    fn tail_begin(&self) -> u64 {
-        self.begin + self.pages.len() as u64 * RECORDS
-    }
-    /// The number that the next one gets.
-    fn end(&self) -> u64 {
-        self.tail_begin() + (self.tail.len() / RECORD_BYTES) as u64
     }
     /// When the oldest one's order became final; `None` when there is none.
     pub(super) fn oldest_at(&self) -> Option<Timestamp> {
@@ -139,12 +135,13 @@ impl Receipts {
 
     /// Adds what is kept of an order that became final after all that are here.
     pub(super) fn push(&mut self, order: &Order) -> ReceiptNumber {
-        let number = self.end();
+        let number = self.end;
         if self.is_empty() {
             self.oldest_at = order.updated_at;
         }
         self.tail.reserve_exact(PAGE_BYTES - self.tail.len());
         order.encode_receipt(&mut self.tail);
+        self.end += 1;
         if self.tail.len() == PAGE_BYTES {
             let places = (self.pages.len() + self.free.len()) as u32;
             let place = self.free.pop_front().unwrap_or(places);
@@ -184,7 +181,8 @@ impl Receipts {
         Some((number, order))
     }
 
-    /// One that is here.
+    /// One that is here. Out of line, because hardly anybody asks, and everybody comes past.
+    #[cold]
     pub(super) fn get(&self, number: ReceiptNumber) -> Order {
         let after_oldest = u64::from(number.0).wrapping_sub(self.oldest) % NUMBERS;
         assert!(after_oldest < self.len() as u64, "only receipts that are here are asked for");
