@@ -58,10 +58,9 @@ fn they_are_a_queue() {
     for seed in 0..50 {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut receipts = Receipts::default();
         // The numbers begin anew after 2^31 of them, somewhere in the middle of it all.
-        receipts.oldest = NUMBERS - random.u64(..200);
-        (receipts.begin, receipts.end) = (receipts.oldest, receipts.oldest);
+        let oldest = NUMBERS - random.u64(..200);
+        let receipts = Receipts { begin: oldest, oldest, end: oldest, ..Receipts::default() };
         compare(receipts, &orders, &mut random);
     }
 }
