@@ -35,6 +35,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Segments so short that many are filled within minutes, and no memory but what orders take.
 const OPTIONS: [&str; 4] = ["--segment-size", "8MiB", "--memory-reserve", "off"];
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So often that no batch of the store is missed.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of memory that an order may leave behind: the entry of its key, which is remembered for a day,
 /// in an index that was just enlarged.
 const BYTES_LEFT_MAX: f64 = 32.0;
@@ -164,7 +166,7 @@ fn store_has_all(serving: Serving) -> anyhow::Result<Instant> {
             }
         }
         ensure!(ended.elapsed() < PATIENCE, "the store does not catch up");
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(LOOK_CLOSELY_EVERY);
     }
 }
 

@@ -168,7 +168,12 @@ fn read_newest_back<S: Immediate>(
             None => damaged(DamageKind::Snapshot),
         });
     }
-    if base.digest != Some(base.state.digest()) {
+    let digest = base.state.try_digest().map_err(|source| LogError::Io {
+        doing: "read back",
+        file: storage.path().join(snapshot_name(expected)),
+        source,
+    })?;
+    if base.digest != Some(digest) {
         return Err(damaged(DamageKind::SnapshotDisagrees));
     }
     Ok(SnapshotTaken { newest: good, covered: good, bytes: 0 })

@@ -14,17 +14,18 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes of the disk that are left alone, beside as many again as lie on the shelf: a snapshot of the
-/// same receipts needs those.
+/// Bytes of the disk that are left alone, beside what a snapshot of the same receipts needs: as many
+/// bytes as lie on the shelf for itself, and as many for the shelf of whoever makes it.
 const LEFT_ALONE_BYTES: u64 = 1 << 30;
 /// Pages that come before one that was refused is offered again.
 const REST: u32 = 64;
-/// Pages that are offered, and settled, in one go: whoever puts one waits for that.
+/// Pages that are offered, settled or given back to the disk in one go.
 const AT_ONCE_MAX: usize = 64;
 /// Niceness of the thread that writes: it takes what the cores leave.
 const NICENESS: i32 = 19;
@@ -44,6 +45,10 @@ pub(super) struct FileShelf {
     rest: u32,
     /// Whether the last page was refused.
     is_refused: bool,
+    /// Whether it was said that there is no room, since there last was some for all pages.
+    is_told: bool,
+    /// Places that were forgotten, side by side, and are to be given back to the disk.
+    forgotten: Range<u32>,
     /// Who writes; `None`: whoever puts.
     writer: Option<Sender<Work>>,
     settled: (Sender<Settled>, Receiver<Settled>),
@@ -66,7 +71,7 @@ struct Page {
 /// What is done with the file, in this order.
 enum Work {
     Write { spot: Arc<Spot>, place: u32, page: Page, settled: Sender<Settled> },
-    Free { spot: Arc<Spot>, place: u32 },
+    Free { spot: Arc<Spot>, places: Range<u32> },
 }
 
 struct Settled {
@@ -98,11 +103,11 @@ pub fn start_shelf_writer() {
 impl FileShelf {
     /// In `directory`, for a thread that may wait for the disk.
     pub(super) fn written_at_once(directory: &Path) -> Self {
-        Self::new(Spot::new(directory), None)
+        Self::new(Spot::new(directory, 1), None)
     }
     /// In `directory`, for a core.
     pub(super) fn written_behind(directory: &Path) -> Self {
-        Self::new(Spot::new(directory), Some(WRITER.clone()))
+        Self::new(Spot::new(directory, 2), Some(WRITER.clone()))
     }
     fn new(spot: Spot, writer: Option<Sender<Work>>) -> Self {
         Self {
@@ -113,6 +118,8 @@ impl FileShelf {
             serial: 0,
             rest: 0,
             is_refused: false,
+            is_told: false,
+            forgotten: 0..0,
             writer,
             settled: mpsc::channel(),
         }
@@ -138,6 +145,14 @@ impl FileShelf {
         }
     }
 
+    /// Has the disk get back what was forgotten, before anything is put there again.
+    fn give_back(&mut self) {
+        let places = std::mem::take(&mut self.forgotten);
+        if !places.is_empty() {
+            self.have_done(Work::Free { spot: Arc::clone(&self.spot), places });
+        }
+    }
+
     fn wait(&mut self, place: u32) {
         let is_waiting = &mut self.places[place as usize].is_waiting;
         if !std::mem::replace(is_waiting, true) {
@@ -151,12 +166,13 @@ impl FileShelf {
         match written {
             Ok(()) => {
                 self.is_refused = false;
+                self.is_told &= !self.waiting.is_empty();
                 if is_latest {
                     self.in_memory.remove(&place);
                 }
             }
             Err(error) => {
-                if !self.is_refused {
+                if !std::mem::replace(&mut self.is_told, true) {
                     tracing::warn!(
                         directory = %self.spot.directory.display(), %error,
                         "receipts of old orders stay in memory: they cannot be put on the disk"
@@ -174,6 +190,9 @@ impl FileShelf {
 impl Shelf for FileShelf {
     fn put(&mut self, place: u32, page: Vec<u8>) {
         assert!(page.len() <= PAGE_BYTES_MAX, "a page fits its place");
+        if self.forgotten.contains(&place) {
+            self.give_back();
+        }
         let index = place as usize;
         self.places.resize(self.places.len().max(index + 1), Place::default());
         self.places[index].checksum = crc32c(&page);
@@ -206,7 +225,11 @@ impl Shelf for FileShelf {
 
     fn forget(&mut self, place: u32) {
         self.in_memory.remove(&place);
-        self.have_done(Work::Free { spot: Arc::clone(&self.spot), place });
+        if place != self.forgotten.end || self.forgotten.len() >= AT_ONCE_MAX {
+            self.give_back();
+            self.forgotten = place..place;
+        }
+        self.forgotten.end = place + 1;
     }
 
     /// Lets go of the memory of pages that are in the file.
@@ -226,7 +249,7 @@ impl Work {
                 // Whoever offered it may be gone.
                 let _ = settled.send(Settled { place, serial: page.serial, written });
             }
-            Self::Free { spot, place } => spot.free(place),
+            Self::Free { spot, places } => spot.free(places),
         }
     }
 }
@@ -241,6 +264,8 @@ struct Spot {
     directory: PathBuf,
     file: OnceLock<File>,
     left_alone_bytes: u64,
+    /// How many times what lies here is left alone beside that.
+    copies: u64,
     used: Mutex<Used>,
 }
 
@@ -269,11 +294,12 @@ impl Used {
 }
 
 impl Spot {
-    fn new(directory: &Path) -> Self {
+    fn new(directory: &Path, copies: u64) -> Self {
         Self {
             directory: directory.to_owned(),
             file: OnceLock::new(),
             left_alone_bytes: LEFT_ALONE_BYTES,
+            copies,
             used: Mutex::default(),
         }
     }
@@ -295,7 +321,7 @@ impl Spot {
         let file = self.file()?;
         let disk = rustix::fs::fstatvfs(file)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let left_alone = self.left_alone_bytes.saturating_add(self.used().bytes());
+        let left_alone = self.left_alone_bytes.saturating_add(self.copies * self.used().bytes());
         if free < left_alone {
             let why = format!("the last {} MiB of the disk are the log's", left_alone >> 20);
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
@@ -307,13 +333,14 @@ impl Spot {
         file.write_all_at(&whole, offset_of(place))
     }
 
-    /// Gives the disk back what a page took.
-    fn free(&self, place: u32) {
+    /// Gives the disk back what pages took.
+    fn free(&self, places: Range<u32>) {
         let Some(file) = self.file.get() else { return };
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        // Where that cannot be done the place is used again, or goes with the file.
-        if rustix::fs::fallocate(file, flags, offset_of(place), PAGE_BYTES_MAX as u64).is_ok() {
-            self.used().note(place, false);
+        // Where that cannot be done the places are used again, or go with the file.
+        let (offset, end) = (offset_of(places.start), offset_of(places.end));
+        if rustix::fs::fallocate(file, flags, offset, end - offset).is_ok() {
+            places.for_each(|place| self.used().note(place, false));
         }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! A page of a buyer's orders is put together from the runs, the newest first, until none that is left
 //! can have newer ones: for a buyer with few orders that is a look into each. So runs grow with the
-//! store, and there are never many.
+//! store, and there are never many; past six million orders writing slows down as one index of a
+//! thirty-second of them would.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -16,8 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 /// than so many times [`PART`] a run has its part of all orders.
 pub(super) const RUN_ORDERS: u32 = 200_000;
 /// A run is no less than this part of the orders before it, so that their number grows with the
-/// logarithm of the orders: 15 at three million, 70 at a hundred million.
-const PART: i64 = 16;
+/// logarithm of the orders: 32 at six million, 120 at a hundred million.
+const PART: i64 = 32;
 
 /// The run that is being filled.
 pub(super) struct LastRun {
