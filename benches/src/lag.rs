@@ -28,8 +28,6 @@ const SECONDS: u32 = 20;
 /// The most rounds: each takes as long as two sales and a drain.
 const ROUNDS_MAX: u32 = 3;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// How long the shards may be behind after the load's end.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the rounds of one side came to.
 #[derive(Default)]
@@ -200,11 +198,7 @@ fn round_with(
     ensure!(snapshots > 0, "no snapshot was made in the sale: it takes a longer one (--seconds N)");
     lag.snapshots.push(snapshots as f64);
     let (cpu, ended) = (server.cpu_seconds() - cpu, Instant::now());
-    while events_behind(&server::get(admin, "/metrics")?)? > 0 {
-        server.check()?;
-        ensure!(ended.elapsed() < PATIENCE, "the projector does not catch up");
-        thread::sleep(SAMPLE_EVERY);
-    }
+    server.wait_for_store(|| Ok(events_behind(admin)? == 0))?;
     lag.drained_s.push(ended.elapsed().as_secs_f64());
     let postgres_cpu = shards.cpu_seconds() - postgres_cpu;
     lag.postgres_cpu_us.push(postgres_cpu * 1e6 / orders as f64);
@@ -247,8 +241,10 @@ fn snapshots(data: &Path, is_over: &AtomicBool) -> anyhow::Result<usize> {
     Ok(seen.len())
 }
 
-fn events_behind(metrics: &str) -> anyhow::Result<u64> {
-    Ok(values(metrics, "projector_lag_events")?.sum::<f64>() as u64)
+/// Durable events that the store does not have.
+pub(crate) fn events_behind(admin: SocketAddr) -> anyhow::Result<u64> {
+    let metrics = server::get(admin, "/metrics").context("the metrics do not answer")?;
+    Ok(values(&metrics, "projector_lag_events")?.sum::<f64>() as u64)
 }
 
 /// The values of a metric, whatever its labels.
@@ -276,7 +272,8 @@ mod tests {
                     projector_lag_events{partition=\"1\",shard=\"a b\"} 4\n\
                     projector_lag_events_more 9\n\
                     projector_lag_seconds 0.25\n";
-        assert_eq!(events_behind(text).expect("it is there"), 7);
+        let events = values(text, "projector_lag_events").expect("there").sum::<f64>();
+        assert_eq!(events, 7.0);
         let seconds: Vec<_> = values(text, "projector_lag_seconds").expect("there").collect();
         assert_eq!(seconds, [0.25]);
         assert!(values(text, "projector_lag").is_err());

@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks at whether it is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long a store may be behind after the load's end.
+const STORE_PATIENCE: Duration = Duration::from_secs(300);
+/// Time between two looks at it: each costs the server a page of metrics.
+const STORE_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Rows of free ports that are looked for.
 const ROWS_MAX: usize = 100;
 /// Where they begin: below the ports that the system gives to clients, each of which stays in use for
@@ -168,7 +172,7 @@ impl Server {
         command.args(["--admin", &admin.to_string()]).args(arguments).stdout(Stdio::null());
         let mut server = Self::spawn(command, scratch, "engine")?;
         server.admin = Some(admin);
-        server.wait_until("it listens", || TcpStream::connect(address).is_ok())?;
+        server.wait_until("it listens", || Ok(TcpStream::connect(address).is_ok()))?;
         Ok((server, address))
     }
 
@@ -272,26 +276,47 @@ impl Server {
     fn wait_for_reserve(&mut self) -> anyhow::Result<()> {
         let admin = self.admin.context("only an engine alone has such metrics here")?;
         self.wait_until("it holds the memory for orders to come that it wants to", || {
-            reserve(admin).is_ok_and(|(held, wanted)| wanted > 0.0 && held >= wanted)
+            Ok(reserve(admin).is_ok_and(|(held, wanted)| wanted > 0.0 && held >= wanted))
         })
     }
 
     /// Waits for something that a starting server does; fails when it ends or takes too long.
-    fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
+    fn wait_until(
+        &mut self,
+        what: &str,
+        holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        self.wait_for((LOOK_EVERY, PATIENCE), what, holds)
+    }
+
+    /// Waits until a store has what the server sold, as `holds` says.
+    pub(crate) fn wait_for_store(
+        &mut self,
+        holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        self.wait_for((STORE_LOOK_EVERY, STORE_PATIENCE), "the store has everything", holds)
+    }
+
+    fn wait_for(
+        &mut self,
+        (look_every, patience): (Duration, Duration),
+        what: &str,
+        mut holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
-        while !holds() {
+        while !holds()? {
             self.check()?;
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 bail!("waited in vain until {what}: {}", self.complaint());
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(look_every);
         }
         Ok(())
     }
 
     /// Waits until `GET /ready` says 200.
     pub(crate) fn wait_until_ready(&mut self, http: SocketAddr) -> anyhow::Result<()> {
-        self.wait_until("it is ready", || is_ready(http))
+        self.wait_until("it is ready", || Ok(is_ready(http)))
     }
 
     /// The last lines that it logged.

@@ -3,11 +3,11 @@
 //! part of the orders is paid, a part cancelled, and the rest runs out.
 //!
 //! Capacity is what goes on and on, so all work that an order makes is part of it: the orders of a
-//! closed loop, by the time until every payment and cancel of them was answered and the store has all
-//! that became of them. A closed loop alone accepts orders faster, and puts the rest off.
+//! closed loop, by the time until every payment and cancel of them was answered, the last hold has run
+//! out, and the store has all of that. A closed loop alone accepts orders faster, and puts the rest off.
 
 use crate::figures::{Figures, figure, median};
-use crate::lag::values;
+use crate::lag::{self, values};
 use crate::machine;
 use crate::options::Options;
 use crate::server::{self, Server, Serving};
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+const PRODUCT: &str = "soak";
 const CONNECTIONS: usize = 256;
 const ACTING_CONNECTIONS: usize = 64;
 const PAY: f64 = 0.4;
@@ -29,14 +30,10 @@ const CANCEL: f64 = 0.3;
 const HOLD_SECONDS: u32 = 20;
 const CAPACITY_HOLD_SECONDS: u32 = 2;
 const CAPACITY_SECONDS: u64 = 8;
-/// How long the store may then be behind.
-const PATIENCE: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Segments so short that many are filled within minutes, and no memory but what orders take.
 const OPTIONS: [&str; 4] = ["--segment-size", "8MiB", "--memory-reserve", "off"];
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// So often that no batch of the store is missed.
-const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of memory that an order may leave behind: the entry of its key, which is remembered for a day,
 /// in an index that was just enlarged.
 const BYTES_LEFT_MAX: f64 = 32.0;
@@ -73,7 +70,7 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
     let (mut server, serving) = Server::serve_with(&program, scratch.path(), None, &OPTIONS)?;
     server.wait_until_ready(serving.http)?;
     let mut plan = plan(&server, serving)?;
-    let capacity = capacity(&mut plan, serving)?;
+    let capacity = capacity(&mut server, serving, &mut plan)?;
     let rate = capacity.sustained * f64::from(settings.share) / 100.0;
     plan.stages = vec![Stage::steady(rate, MINUTE); settings.minutes as usize];
     let Watched { report, samples, reclaimed } = watched(&server, serving, plan)?;
@@ -91,8 +88,9 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
         settings.minutes,
     ));
     figures.note(format!(
-        "no memory is held for orders to come; {PAY} of the orders are paid, {CANCEL} cancelled, the others run out after {HOLD_SECONDS} \
-         s; every order has a key, which is remembered for a day: memory grows by the index of keys"
+        "no memory is held for orders to come; {PAY} of the orders are paid, {CANCEL} cancelled, \
+         the others run out after {HOLD_SECONDS} s; every order has a key, which is remembered for \
+         a day: memory grows by the index of keys"
     ));
     describe(&report, &samples, &mut figures);
     figures.row("segments that were reclaimed", "", &[reclaimed as f64]);
@@ -102,7 +100,7 @@ pub(crate) fn measure(settings: Settings, options: &Options) -> anyhow::Result<F
 
 fn plan(server: &Server, serving: Serving) -> anyhow::Result<Plan> {
     let mut plan = Plan::new(Target::http(serving.http));
-    plan.products = vec!["soak".to_owned()];
+    plan.products = vec![PRODUCT.to_owned()];
     plan.buyers = 200_000;
     plan.credentials = Credentials::secret(&server.token_secret()?);
     (plan.pay, plan.cancel) = (PAY, CANCEL);
@@ -120,7 +118,7 @@ struct Capacity {
 }
 
 /// Of a closed loop. The product is there afterwards, and nothing of it is held.
-fn capacity(plan: &mut Plan, serving: Serving) -> anyhow::Result<Capacity> {
+fn capacity(server: &mut Server, serving: Serving, plan: &mut Plan) -> anyhow::Result<Capacity> {
     let prepare = |hold_seconds| {
         Some(Prepare {
             stock: 500_000_000,
@@ -138,7 +136,10 @@ fn capacity(plan: &mut Plan, serving: Serving) -> anyhow::Result<Capacity> {
     let report = doorbuster_loadgen::run(capacity, Arc::default())?;
     ensure!(report.accepted > 0, "nothing was accepted:\n{report}");
     let accepted = report.accepted as f64;
-    let whole = store_has_all(serving)? - began;
+    server.wait_for_store(|| {
+        Ok(units_held(serving)? == 0 && lag::events_behind(serving.admin)? == 0)
+    })?;
+    let whole = began.elapsed();
     // Keys of the capacity's orders are not asked for again.
     plan.seed = fastrand::u64(..);
     Ok(Capacity {
@@ -147,27 +148,12 @@ fn capacity(plan: &mut Plan, serving: Serving) -> anyhow::Result<Capacity> {
     })
 }
 
-/// Waits until every hold has run out and the store has all of it; since when it had.
-fn store_has_all(serving: Serving) -> anyhow::Result<Instant> {
-    let ended = Instant::now();
-    // A hold ends at the next look at it, and the store hears of it after a batch.
-    let holds_end = ended + Duration::from_secs(u64::from(CAPACITY_HOLD_SECONDS) + 1);
-    let mut caught_up = None;
-    loop {
-        let metrics =
-            server::get(serving.admin, "/metrics").context("the metrics do not answer")?;
-        let is_behind = values(&metrics, "projector_lag_seconds")?.any(|lag| lag > 0.0);
-        if is_behind {
-            caught_up = None;
-        } else {
-            let since = *caught_up.get_or_insert_with(Instant::now);
-            if Instant::now() > holds_end {
-                return Ok(since);
-            }
-        }
-        ensure!(ended.elapsed() < PATIENCE, "the store does not catch up");
-        thread::sleep(LOOK_CLOSELY_EVERY);
-    }
+/// Units of the product that somebody holds.
+fn units_held(serving: Serving) -> anyhow::Result<u64> {
+    let answer = server::get(serving.http, &format!("/products/{PRODUCT}"))?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
+    let product: serde_json::Value = serde_json::from_str(body)?;
+    product["held"].as_u64().with_context(|| format!("no units held in {body}"))
 }
 
 /// A run, and what was seen of the server meanwhile.
