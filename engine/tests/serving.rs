@@ -147,7 +147,7 @@ fn an_acknowledged_final_order_leaves_the_engine() {
 }
 
 #[test]
-fn old_keys_are_answered_from_the_disk_also_after_a_restart() {
+fn old_keys_are_answered_when_their_orders_have_left_also_after_a_restart() {
     const ORDERS: u32 = 500;
     let data = tempfile::tempdir().expect("a directory");
     let mut running = Running::start(config(data.path(), 1));
@@ -173,6 +173,7 @@ fn old_keys_are_answered_from_the_disk_also_after_a_restart() {
             running = Running::start(config(data.path(), 1));
             client = Client::connect(running.address());
         }
+        // Their receipts are on their way to the disk, and partly there.
         while !has_nameless_file(data.path()) {
             std::thread::yield_now();
         }

@@ -3,8 +3,8 @@
 //! Receipts come in the order in which their orders became final, and go in that order when their
 //! time is over: a queue of records. Hardly any is looked at in between, because who repeats a
 //! request does so within moments. So they are cut into pages, and full pages go to a [`Shelf`]. A page
-//! comes back for such a request, when its time is over, and for one new key in the thousands of
-//! millions that there are receipts: the index compares 32 bits of a key.
+//! comes back for such a request, for a new key that has 32 bits in common with an old one (the index
+//! compares no more), and when its time is over.
 
 use super::order::{Order, RECORD_BYTES};
 use doorbuster_protocol::{Timestamp, limits};
@@ -69,7 +69,7 @@ impl ReceiptNumber {
     }
     /// From 31 bits.
     pub(super) fn from_bits(bits: u32) -> Self {
-        assert!(u64::from(bits) < NUMBERS, "receipts are counted in 31 bits");
+        debug_assert!(u64::from(bits) < NUMBERS, "receipts are counted in 31 bits");
         Self(bits)
     }
     pub(super) fn bits(self) -> u32 {
@@ -143,8 +143,8 @@ impl Receipts {
         order.encode_receipt(&mut self.tail);
         self.end += 1;
         if self.tail.len() == PAGE_BYTES {
-            let places = (self.pages.len() + self.free.len()) as u32;
-            let place = self.free.pop_front().unwrap_or(places);
+            // Where none is free, as many are in use as there are pages.
+            let place = self.free.pop_front().unwrap_or(self.pages.len() as u32);
             self.shelf.put(place, std::mem::take(&mut self.tail));
             self.pages.push_back(place);
         }
