@@ -4,7 +4,8 @@
 //!
 //! Capacity is what goes on and on, so all work that an order makes is part of it: the orders of a
 //! closed loop, by the time until every payment and cancel of them was answered, the last hold has run
-//! out, and the store has all of that. A closed loop alone accepts orders faster, and puts the rest off.
+//! out, and the store has all of that. A closed loop alone accepts orders faster, and puts the rest
+//! off.
 
 use crate::figures::{Figures, figure, median};
 use crate::lag::{self, values};
